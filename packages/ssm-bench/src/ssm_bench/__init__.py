@@ -1,0 +1,1 @@
+"""The harness: recipes become runs, runs leave records, records become tables."""

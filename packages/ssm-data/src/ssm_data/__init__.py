@@ -1,0 +1,1 @@
+"""Data sets of the state space benchmarks: obtained, verified, prepared, batched."""
