@@ -1,0 +1,139 @@
+"""Which implementation of an operator runs, and why.
+
+Every operator of :mod:`ssm_core.ops` declares its implementations in order of preference. With
+``Backend.AUTO`` the first one that does not refuse the given tensors runs; a refusal is a sentence.
+A back end that is asked for by name, as an argument or with :func:`use_backend`, runs or raises:
+it is never replaced silently.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Backend(StrEnum):
+    """An implementation of an operator."""
+
+    AUTO = "auto"  # the preferred one of those that take the tensors
+    NAIVE = "naive"  # the formula itself: the oracle of the tests
+    TORCH = "torch"  # plain PyTorch in its fast form: any device
+    KEOPS = "keops"  # pykeops, compiled at first use
+    CUDA = "cuda"  # ssm-kernels, compiled at run time
+
+
+class BackendError(RuntimeError):
+    """The back end that was asked for by name refuses; the message says why."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute an operator.
+
+    Attributes:
+        run: the function; takes the operator's arguments in order.
+        refusal: takes the same arguments and gives a sentence why they cannot be served, or None.
+    """
+
+    run: Callable[..., Any]
+    refusal: Callable[..., str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs for given tensors.
+
+    Attributes:
+        used: the back end that runs.
+        others: for every other back end, a sentence why it does not.
+    """
+
+    used: Backend
+    others: Mapping[Backend, str]
+
+
+OPERATORS: dict[str, "Operator"] = {}
+"""All operators by name, filled as :mod:`ssm_core.ops` is imported."""
+
+_named: dict[str, Backend] = {}
+
+
+class Operator:
+    """An operator's implementations, the preferred one first."""
+
+    def __init__(self, name: str, implementations: Mapping[Backend, Implementation]) -> None:
+        self.name = name
+        self.implementations = dict(implementations)
+        OPERATORS[name] = self
+
+    def __call__(self, backend: Backend | str, *args: Any) -> Any:
+        """Run on ``args`` with the back end asked for; :class:`BackendError` if it refuses."""
+        return self.implementations[self._resolve(backend, args)].run(*args)
+
+    def explain(self, *args: Any, backend: Backend | str = Backend.AUTO) -> Choice:
+        """Say which back end runs for ``args``, and for each of the others why it does not."""
+        used = self._resolve(backend, args)
+        others = {}
+        for other in Backend:
+            if other not in (Backend.AUTO, used):
+                others[other] = self._refusal(other, args) or f"{used} is preferred."
+        return Choice(used, others)
+
+    def _resolve(self, backend: Backend | str, args: tuple) -> Backend:
+        asked = Backend(backend)
+        if asked is Backend.AUTO:
+            asked = _named.get(self.name, Backend.AUTO)
+        if asked is Backend.AUTO:
+            return next(each for each in self.implementations if self._refusal(each, args) is None)
+        reason = self._refusal(asked, args)
+        if reason is not None:
+            raise BackendError(f"{self.name} cannot run on the back end '{asked}': {reason}")
+        return asked
+
+    def _refusal(self, backend: Backend, args: tuple) -> str | None:
+        if backend not in self.implementations:
+            return f"{self.name} has no such implementation."
+        refusal = self.implementations[backend].refusal
+        return refusal(*args) if refusal else None
+
+
+@contextmanager
+def use_backend(backend: Backend | str, *operators: str) -> Iterator[None]:
+    """Inside the ``with`` block, calls that leave the choice open run on ``backend``.
+
+    Process-wide, not per thread. A ``backend=`` argument other than AUTO goes first.
+
+    Args:
+        backend: the back end to use; AUTO gives the choice back.
+        operators: the operators it holds for; all if none is named.
+
+    Raises:
+        ValueError: an unknown back end or operator.
+    """
+    unknown = [name for name in operators if name not in OPERATORS]
+    if unknown:
+        raise ValueError(f"There is no operator {unknown[0]!r}; there are {', '.join(sorted(OPERATORS))}.")
+    before = dict(_named)
+    _named.update(dict.fromkeys(operators or OPERATORS, Backend(backend)))
+    try:
+        yield
+    finally:
+        _named.clear()
+        _named.update(before)
+
+
+def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in their common dtype, and never below float32."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """A context without autocast on the tensor's device: operators compute in the dtype of their inputs."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -1,0 +1,103 @@
+r"""From the continuous system ``x' = A x + B u`` to the recurrence ``x[l] = A_bar x[l-1] + B_bar u[l]``.
+
+For a diagonal A both rules are given by an exponent and a factor,
+
+    A_bar = exp(exponent),    B_bar = factor * B,
+
+so that one operator (``vandermonde``) makes the kernel ``2 Re sum C B_bar exp(exponent * l)`` of either.
+Sources: "On the Parameterization and Initialization of Diagonal State Space Models"
+(arXiv:2206.11893), section 3.1; "Efficiently Modeling Long Sequences with Structured State
+Spaces" (arXiv:2111.00396), equation 3.
+"""
+
+import torch
+from torch import Tensor
+
+from ssm_core.complex import abs2, cexpm1_over, conj
+
+
+def zoh(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Zero-order hold: ``exponent = dt a`` and ``factor = (exp(dt a) - 1) / a``.
+
+    Args:
+        a: diagonal of A, complex (..., M, 2); zero entries are allowed.
+        dt: step sizes, real and positive, broadcastable to (..., M).
+
+    Returns:
+        Exponent and factor, each (..., M, 2).
+    """
+    exponent = a * dt.unsqueeze(-1)
+    return exponent, cexpm1_over(exponent) * dt.unsqueeze(-1)
+
+
+def bilinear(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Bilinear rule: ``A_bar = (1 + dt a / 2) / (1 - dt a / 2)`` and ``factor = dt / (1 - dt a / 2)``.
+
+    The exponent is the logarithm of A_bar, computed without forming it: with ``z = dt a / 2``,
+    ``log|A_bar| = log1p(4 Re z / |1 - z|^2) / 2`` and ``arg A_bar = atan2(2 Im z, 1 - |z|^2)``,
+    accurate for small steps too.
+
+    Args:
+        a: diagonal of A, complex (..., M, 2).
+        dt: step sizes, real and positive, broadcastable to (..., M).
+
+    Returns:
+        Exponent and factor, each (..., M, 2).
+    """
+    z = a * (dt.unsqueeze(-1) / 2)
+    real, imag = z.unbind(-1)
+    one_minus_z = torch.stack((1 - real, -imag), -1)
+    modulus = abs2(one_minus_z)
+    # A_bar = 0 (at dt a = -2) has no logarithm: the smallest normal number stands in for it.
+    tiny = torch.finfo(z.dtype).tiny
+    ratio = (4 * real / modulus).clamp_min(tiny - 1)
+    exponent = torch.stack((ratio.log1p() / 2, torch.atan2(2 * imag, 1 - abs2(z))), -1)
+    return exponent, conj(one_minus_z) * (dt / modulus).unsqueeze(-1)
+
+
+def zoh_dense(A: Tensor, B: Tensor, dt: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Zero-order hold of dense matrices, by one exponential of the block matrix [[A, B], [0, 0]].
+
+    No inverse of A is needed, so a singular A is allowed.
+
+    Args:
+        A: real or complex dtype (..., N, N).
+        B: (..., N) in the same dtype.
+        dt: step size, a number or a tensor that broadcasts to (...).
+
+    Returns:
+        ``A_bar`` (..., N, N) and ``B_bar`` (..., N).
+    """
+    n = A.shape[-1]
+    A, B = _scale(A, B, dt)
+    block = torch.nn.functional.pad(torch.cat((A, B.unsqueeze(-1)), -1), (0, 0, 0, 1))
+    block = torch.linalg.matrix_exp(block)
+    return block[..., :n, :n], block[..., :n, n]
+
+
+def bilinear_dense(A: Tensor, B: Tensor, dt: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Bilinear rule for dense matrices: ``(I - dt A / 2)^-1`` applied to ``I + dt A / 2`` and ``dt B``.
+
+    Args:
+        A: real or complex dtype (..., N, N).
+        B: (..., N) in the same dtype.
+        dt: step size, a number or a tensor that broadcasts to (...).
+
+    Returns:
+        ``A_bar`` (..., N, N) and ``B_bar`` (..., N).
+    """
+    n = A.shape[-1]
+    A, B = _scale(A, B, dt)
+    identity = torch.eye(n, dtype=A.dtype, device=A.device)
+    right = torch.cat((identity + A / 2, B.unsqueeze(-1)), -1)
+    solution = torch.linalg.solve(identity - A / 2, right)
+    return solution[..., :n], solution[..., n]
+
+
+def _scale(A: Tensor, B: Tensor, dt: Tensor | float) -> tuple[Tensor, Tensor]:
+    """dt A and dt B with equal leading axes."""
+    dt = torch.as_tensor(dt, dtype=A.real.dtype, device=A.device)
+    A = A * dt[..., None, None]
+    B = B * dt[..., None]
+    batch = torch.broadcast_shapes(A.shape[:-2], B.shape[:-1])
+    return A.expand(*batch, *A.shape[-2:]), B.expand(*batch, B.shape[-1])

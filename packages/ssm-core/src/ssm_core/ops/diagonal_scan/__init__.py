@@ -1,0 +1,48 @@
+"""The recurrence of a diagonal state space model over a whole sequence, from a given state."""
+
+from torch import Tensor
+
+from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
+from ssm_core.ops.diagonal_scan import naive
+
+_diagonal_scan = Operator("diagonal_scan", {Backend.NAIVE: Implementation(naive.diagonal_scan)})
+
+
+def diagonal_scan(
+    u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: Backend | str = Backend.AUTO
+) -> tuple[Tensor, Tensor]:
+    """``x[l] = a_bar x[l-1] + b_bar u[l]`` and ``y[l] = 2 Re sum_m c x[l]`` for a whole sequence.
+
+    Args:
+        u: input, real (B, L, H) with L at least 1.
+        x0: state before the first sample, complex (B, H, M, 2).
+        a_bar: complex (H, M, 2), of modulus at most about 1.
+        b_bar: complex (H, M, 2).
+        c: complex (C, H, M, 2).
+        backend: see :mod:`ssm_core.backends`.
+
+    Returns:
+        ``y`` (B, L, C, H) in the dtype of u, and the state after the last sample (B, H, M, 2),
+        in float32 or better.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if (
+        u.ndim != 3
+        or u.shape[1] < 1
+        or a_bar.ndim != 3
+        or x0.shape != (u.shape[0], *a_bar.shape)
+        or b_bar.shape != a_bar.shape
+        or c.shape[1:] != a_bar.shape
+        or u.shape[2] != a_bar.shape[0]
+    ):
+        raise ValueError(
+            "diagonal_scan takes u (B, L, H), x0 (B, H, M, 2), a_bar (H, M, 2), b_bar (H, M, 2) and "
+            f"c (C, H, M, 2), not {', '.join(str(tuple(each.shape)) for each in (u, x0, a_bar, b_bar, c))}."
+        )
+    dtype = u.dtype
+    u, x0, a_bar, b_bar, c = at_least_float32(u, x0, a_bar, b_bar, c)
+    with full_precision(u):
+        y, x = _diagonal_scan(backend, u, x0, a_bar, b_bar, c)
+    return y.to(dtype), x

@@ -1,0 +1,29 @@
+"""One step of a diagonal state space model, for recurrent use."""
+
+from torch import Tensor
+
+from ssm_core.backends import Backend, Implementation, Operator
+from ssm_core.ops.step import naive
+
+_ssm_step = Operator("ssm_step", {Backend.NAIVE: Implementation(naive.ssm_step)})
+
+
+def ssm_step(
+    u: Tensor, x: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: Backend | str = Backend.AUTO
+) -> tuple[Tensor, Tensor]:
+    """``x' = a_bar x + b_bar u`` and ``y[b,c,h] = 2 Re sum_m c[c,h,m] x'[b,h,m]``.
+
+    The shapes are not checked: this is called once a sample.
+
+    Args:
+        u: one input sample, real (B, H).
+        x: state, complex (B, H, M, 2).
+        a_bar: complex (H, M, 2).
+        b_bar: complex (H, M, 2).
+        c: complex (C, H, M, 2).
+        backend: see :mod:`ssm_core.backends`.
+
+    Returns:
+        ``y`` (B, C, H) and the new state (B, H, M, 2).
+    """
+    return _ssm_step(backend, u, x, a_bar, b_bar, c)
