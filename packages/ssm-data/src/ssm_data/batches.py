@@ -1,0 +1,139 @@
+"""Batches for training and evaluation. The only module of the package that imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from ssm_data.contract import Batch, Prepared, Spec
+
+POOL = 64
+
+
+class Batches(Sampler[list[int]]):
+    """Indices batch by batch, a function of (seed, epoch) alone.
+
+    Args:
+        size: number of examples.
+        batch_size: examples in a batch; the last one may hold fewer.
+        shuffle: a new order every epoch; otherwise the order of the split.
+        seed: of the shuffling.
+        drop_last: leave out a last batch that is not full.
+        lengths: group examples of similar length, to pad less: shuffled as before, sorted by length within
+            pools of 64 batches, and the batches shuffled again. Needs ``shuffle``.
+
+    ``start_batch`` may be set to skip that many batches of the next epoch only, to resume within it.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        drop_last: bool = False,
+        lengths: np.ndarray | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        if drop_last and size < batch_size:
+            raise ValueError(f"drop_last leaves nothing of {size} examples in batches of {batch_size}.")
+        self.size = size
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.sort_lengths = lengths
+        self.epoch = 0
+        self.start_batch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also where ``start_batch`` skips some."""
+        whole, rest = divmod(self.size, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start, self.start_batch = self.start_batch, 0
+        return iter(self._batches()[start:])
+
+    def _batches(self) -> list[list[int]]:
+        if not self.shuffle:
+            return self._cut(np.arange(self.size))
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.size)
+        if self.sort_lengths is None:
+            return self._cut(order)
+        pool = POOL * self.batch_size
+        for start in range(0, self.size, pool):
+            part = order[start : start + pool]
+            order[start : start + pool] = part[np.argsort(self.sort_lengths[part], kind="stable")]
+        batches = self._cut(order)
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _cut(self, order: np.ndarray) -> list[list[int]]:
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        return [order[start : start + self.batch_size].tolist() for start in starts]
+
+
+def loader(
+    prepared: Prepared,
+    split: str,
+    batch_size: int,
+    *,
+    seed: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+    drop_last: bool = False,
+    bucket: bool = False,
+) -> DataLoader[Batch]:
+    """Loader of a split; ``train`` is shuffled by (seed, epoch), the others come in order and whole.
+
+    Its ``batch_sampler`` is a :class:`Batches`, with ``set_epoch`` and ``start_batch``. The batches do not
+    depend on ``workers``.
+
+    Args:
+        drop_last: leave out a last train batch that is not full, as the published recipes do.
+        bucket: group train examples of similar length.
+    """
+    train = split == "train"
+    data = prepared.split(split)
+    batches = Batches(
+        len(data),
+        batch_size,
+        shuffle=train,
+        seed=seed,
+        drop_last=drop_last and train,
+        lengths=prepared.lengths(split) if bucket and train else None,
+    )
+    return DataLoader(
+        data,  # type: ignore[arg-type]
+        batch_sampler=batches,
+        collate_fn=prepared.collate,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+    )
+
+
+def collate(examples: Sequence[Any], spec: Spec) -> Batch:
+    """Joins examples to a batch, in the form that the spec describes."""
+    y = torch.tensor([example[-1] for example in examples], dtype=torch.int64)
+    if not spec.tokens:
+        return Batch(torch.from_numpy(np.stack([x for x, _ in examples])), y, None)
+    sequences = [example[0] for example in examples]
+    if spec.pair:
+        sequences += [example[1] for example in examples]
+    lengths = np.array([len(sequence) for sequence in sequences])
+    x = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
+    for row, sequence in zip(x, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return Batch(torch.from_numpy(x), y, torch.from_numpy(lengths))

@@ -1,0 +1,152 @@
+"""Prepared arrays on disk: written whole or not at all, locked, checksummed, memory-mapped.
+
+An entry is a folder of ``.npy`` files and a ``meta.json`` with the size and SHA-256 of each. It is built
+beside its place under a lock and renamed when complete, so a killed preparation leaves nothing behind
+that could be taken for data, and of two preparations at once the second finds the work done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from ssm_data.errors import DataError
+
+FORMAT = 1
+META = "meta.json"
+
+
+def digest(value: Any) -> str:
+    """Short stable hash of a JSON value."""
+    text = json.dumps([FORMAT, value], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A complete entry. ``meta`` is what its writer noted, ``files`` maps names to [size, sha256]."""
+
+    folder: Path
+    meta: dict[str, Any]
+    files: dict[str, tuple[int, str]]
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(size for size, _ in self.files.values())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the contents."""
+        return digest({name: sha for name, (_, sha) in self.files.items()})
+
+    def array(self, name: str) -> np.ndarray:
+        """A stored array, memory-mapped and read-only."""
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    def verify(self) -> None:
+        """Reads every file and compares its checksum.
+
+        Raises:
+            DataError: a file is not what was written.
+        """
+        for name, (_, expected) in self.files.items():
+            if checksum(self.folder / name) != expected:
+                raise DataError(
+                    f"{self.folder / name} does not have its recorded checksum; "
+                    f"delete the folder {self.folder} and prepare the data again."
+                )
+
+
+@dataclass
+class Writer:
+    """Collects the arrays and notes of an entry that is being built."""
+
+    folder: Path
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def array(self, name: str, values: np.ndarray) -> None:
+        """Stores an array."""
+        np.save(self.folder / f"{name}.npy", values, allow_pickle=False)
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
+        """A new array on disk, to be filled piece by piece."""
+        path = self.folder / f"{name}.npy"
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def find(folder: Path) -> Entry | None:
+    """The entry at ``folder`` if it is complete; sizes are compared, contents are not read."""
+    try:
+        stored = json.loads((folder / META).read_text())
+        files = {name: (int(size), str(sha)) for name, (size, sha) in stored["files"].items()}
+        if any((folder / name).stat().st_size != size for name, (size, _) in files.items()):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Entry(folder, stored["meta"], files)
+
+
+def build(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) -> Entry:
+    """Builds the entry at ``folder`` with ``write``, unless another process has done so meanwhile.
+
+    Raises:
+        DataError: the disk is full or not writable.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            entry = find(folder)
+            if entry is None:
+                entry = _build_locked(folder, key, write)
+            return entry
+    except OSError as error:
+        raise DataError(
+            f"The prepared data cannot be written to {folder.parent}: {error.strerror or error}; "
+            "free some space there or choose another cache folder with SSM_DATA_CACHE."
+        ) from error
+
+
+def _build_locked(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) -> Entry:
+    partial = folder.with_name(f"{folder.name}.partial")
+    _remove(partial)  # of a preparation that was killed
+    partial.mkdir()
+    try:
+        writer = Writer(partial)
+        write(writer)
+        files = {path.name: (path.stat().st_size, checksum(path)) for path in sorted(partial.iterdir())}
+        _write_synced(partial / META, {"key": key, "meta": writer.meta, "files": files})
+        _remove(folder)  # incomplete or damaged: find() refused it
+        os.replace(partial, folder)
+    except BaseException:
+        _remove(partial)
+        raise
+    return Entry(folder, writer.meta, files)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _write_synced(path: Path, value: Any) -> None:
+    with path.open("w") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,211 @@
+"""What every data set is, and what a harness may rely on.
+
+A :class:`Dataset` is a frozen set of options. ``prepare`` turns it into a :class:`Prepared`: arrays on
+disk, memory-mapped, cut into splits that depend on a seed and never on the order of a directory.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from ssm_data import cache
+from ssm_data.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model must know of prepared data.
+
+    Attributes:
+        tokens: the input is integer tokens; otherwise real channels.
+        d_input: vocabulary size, or number of channels.
+        d_output: number of classes.
+        l_max: no sequence is longer.
+        lengths: batches carry lengths, because sequences differ in length.
+        pair: an example is two sequences (retrieval).
+        metric: name of the metric, e.g. ``accuracy``.
+        chance: metric of the best constant guess on the test split, in [0, 1].
+        sizes: examples per split.
+        fingerprint: hash of the prepared arrays and of the subset taken; equal exactly for equal data.
+    """
+
+    tokens: bool
+    d_input: int
+    d_output: int
+    l_max: int
+    lengths: bool
+    pair: bool
+    metric: str
+    chance: float
+    sizes: dict[str, int]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data lies: the user's folder of original files (if any) and the root of prepared caches."""
+
+    data: Path | None
+    cache: Path
+
+
+def default_cache() -> Path:
+    """``$SSM_DATA_CACHE``, else ``~/.cache/ssm-data``."""
+    return Path(os.environ.get("SSM_DATA_CACHE") or Path.home() / ".cache" / "ssm-data").expanduser()
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a data set at a place: ``ready``, ``preparable`` or ``missing``, with one sentence.
+
+    ``size`` is in bytes on disk: measured where ready, estimated before, None where unknown.
+    """
+
+    state: Literal["ready", "preparable", "missing"]
+    sentence: str
+    size: int | None
+
+
+class Batch(NamedTuple):
+    """One batch.
+
+    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32; ``y``: classes (B,) int64;
+    ``lengths``: (B,) int64, or None where all sequences are equally long. For pairs ``x`` is (2B, L)
+    and ``lengths`` (2B,), the first members before the second ones.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    lengths: torch.Tensor | None
+
+
+class Split(Protocol):
+    """Examples of one split by index; :attr:`labels` are the classes in the same order."""
+
+    @property
+    def labels(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+    def lengths(self) -> np.ndarray | None:
+        """Length of each example (the longer member of a pair), or None where all are equal."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that is ready to be read."""
+
+    spec: Spec
+    splits: Mapping[str, Split]
+
+    def split(self, name: str) -> Split:
+        """The map-style data set of ``train``, ``val`` or ``test``."""
+        return self.splits[name]
+
+    def lengths(self, name: str) -> np.ndarray | None:
+        """Length of each example of a split, or None where all are equally long."""
+        return self.splits[name].lengths()
+
+    def collate(self, examples: Sequence[Any]) -> Batch:
+        """Joins examples of one split to a batch, padding on the right with token 0."""
+        from ssm_data import batches
+
+        return batches.collate(examples, self.spec)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a data set would be prepared at a place, found without network and without heavy work.
+
+    ``key`` holds what decides the prepared arrays and so names the cache entry; ``write`` fills the
+    entry; ``sentence`` says what it will do; ``missing``, if not empty, says why it cannot.
+    """
+
+    key: dict[str, Any]
+    write: Callable[[cache.Writer, bool], None]
+    sentence: str
+    size: int | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(ABC):
+    """Options of a data set; the defaults are the published ones.
+
+    Args:
+        miniature: a generated tiny stand-in of the same kind, for trying a pipeline offline.
+        limit: sizes of seeded subsets per split; a split that is not named stays whole.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    miniature: bool = False
+    limit: dict[str, int] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        for split, size in (self.limit or {}).items():
+            if split not in SPLITS:
+                raise ValueError(f"limit names the split {split!r}; the splits are {', '.join(SPLITS)}.")
+            if size < 1:
+                raise ValueError(f"limit of {split} is {size}; it must be at least 1.")
+
+    def status(self, place: Place) -> Status:
+        """What is there and what would be done; cheap, and no network."""
+        plan = self._plan(place)
+        entry = cache.find(self._folder(place, plan))
+        if entry is not None:
+            return Status("ready", f"prepared in {entry.folder}", entry.size)
+        if plan.missing:
+            return Status("missing", plan.missing, plan.size)
+        return Status("preparable", plan.sentence, plan.size)
+
+    def prepare(self, place: Place, progress: bool = True) -> Prepared:
+        """Obtains, verifies and converts what is not prepared yet, and opens it.
+
+        The only step that may touch the network. Safe to repeat and to run many times at once.
+
+        Raises:
+            DataError: a source is missing, broken or not the published one.
+        """
+        plan = self._plan(place)
+        folder = self._folder(place, plan)
+        entry = cache.find(folder)
+        if entry is None:
+            if plan.missing:
+                raise DataError(plan.missing)
+            entry = cache.build(folder, plan.key, lambda writer: plan.write(writer, progress))
+        return self._open(entry)
+
+    def _folder(self, place: Place, plan: Plan) -> Path:
+        return place.cache / self.name / cache.digest(plan.key)
+
+    @abstractmethod
+    def _plan(self, place: Place) -> Plan: ...
+
+    @abstractmethod
+    def _open(self, entry: cache.Entry) -> Prepared: ...
+
+
+def choose(size: int, limit: int | None) -> np.ndarray:
+    """Indices of a split of ``size`` examples, or of its seeded subset of ``limit``, in ascending order."""
+    if limit is None or limit >= size:
+        return np.arange(size)
+    return np.sort(np.random.default_rng(size).permutation(size)[:limit])
+
+
+def chance(labels: np.ndarray) -> float:
+    """Accuracy of the best constant guess."""
+    return float(np.bincount(labels).max() / len(labels))

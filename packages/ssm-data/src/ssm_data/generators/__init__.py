@@ -1,0 +1,1 @@
+"""Generators of synthetic data, seeded and independent of the number of processes."""

@@ -1,0 +1,53 @@
+"""Independent jobs on all cores, with a progress bar."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def mapped(
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    title: str,
+    progress: bool,
+    processes: int | None = None,
+) -> Iterator[Result]:
+    """``work(job)`` for each job, in order, on all cores (or ``processes``).
+
+    A single job runs in this process. Others start fresh interpreters, because forking a process that
+    runs threads, as one that has imported torch does, may hang; ``work`` must be importable.
+    """
+    processes = min(processes or cores(), len(jobs))
+    if processes <= 1:
+        yield from tracked(map(work, jobs), len(jobs), title=title, progress=progress)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from tracked(pool.map(work, jobs), len(jobs), title=title, progress=progress)
+
+
+def tracked(items: Iterable[Result], total: int, *, title: str, progress: bool) -> Iterator[Result]:
+    """The items, with a progress bar on standard error."""
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+        yield from bar.track(items, total=total, description=title)
