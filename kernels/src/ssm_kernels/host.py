@@ -1,0 +1,72 @@
+"""The kernels on the CPU: the same CUDA sources, built by the system's C++ compiler and run thread by thread.
+
+For tests of arithmetic, indexing and barriers where there is no GPU. It is no back end: it is slow.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from ssm_kernels.compiler import SOURCES, THREADS, CompileError, Unit
+from ssm_kernels.runtime import Grid
+
+
+def compiler() -> str | None:
+    """The C++ compiler: ``CXX``, else g++, else clang++; None if there is none."""
+    candidates = (os.environ.get("CXX"), "g++", "clang++")
+    return next((path for name in candidates if name and (path := shutil.which(name))), None)
+
+
+def kernels(unit: Unit) -> list[str]:
+    """Names of the kernels in a unit's source."""
+    return re.findall(r"__launch_bounds__\(THREADS\)\s+(\w+)\(", (SOURCES / unit.source).read_text())
+
+
+@cache
+def build(unit: Unit) -> ctypes.PyDLL:
+    """Builds a unit and loads it. Raises CompileError with the compiler's log."""
+    found = compiler()
+    if found is None:
+        raise CompileError("The host build needs a C++ compiler: install g++ or clang++, or set CXX.")
+    wrappers = "".join(
+        f'extern "C" bool run_{name}(void **arguments, const unsigned *grid, bool descending) '
+        f"{{ return host::launch({name}, arguments, grid, THREADS, descending); }}\n"
+        for name in kernels(unit)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder) / "unit.cpp", Path(folder) / "unit.so"
+        source.write_text(f'#include "host.h"\n#include "{unit.source}"\n{wrappers}')
+        flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-Wno-unknown-pragmas"]
+        result = subprocess.run(
+            [found, *flags, f"-I{SOURCES}", *unit.defines, str(source), "-o", str(library)],
+            capture_output=True,
+            text=True,
+        )
+        if result.returncode != 0:
+            raise CompileError(f"{found} cannot build {unit.source}:\n{result.stderr}")
+        return ctypes.PyDLL(str(library))  # holds the interpreter lock: the emulated block is global state
+
+
+def launch(
+    unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int], *, descending: bool = False
+) -> None:
+    """Runs a kernel on CPU tensors (see ``runtime.Launch``).
+
+    Between two barriers the threads of a block run one after another, ``descending`` or ascending: a kernel
+    that lacks a barrier gives different results in the two orders. Raises RuntimeError if the threads of a
+    block do not all reach the same barriers.
+    """
+    values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_int(a) for a in arguments]
+    pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+    run = getattr(build(unit), f"run_{kernel}")
+    run.restype = ctypes.c_bool
+    if not run(pointers, (ctypes.c_uint * 3)(*grid), ctypes.c_bool(descending)):
+        raise RuntimeError(f"{kernel}: some threads of a block ended while others waited at a barrier.")

@@ -1,0 +1,87 @@
+"""Whether the kernels can run here, and their launch on torch's current stream."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ssm_kernels.compiler import THREADS, Unit, cubin, supported_architectures
+
+Grid = tuple[int, int, int]
+Launch = Callable[[Unit, str, Grid, Sequence[Tensor | int]], None]
+"""Runs a kernel of a unit over a grid of blocks: ``launch(unit, kernel, grid, arguments)``.
+Tensors are contiguous and go as pointers, integers as C ``int``."""
+
+
+def architecture(device: torch.device | int | None = None) -> str:
+    """The device's architecture as NVRTC names it, e.g. ``"sm_90"``."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"sm_{major}{minor}"
+
+
+@cache
+def available() -> tuple[bool, str]:
+    """Whether the CUDA kernels can be compiled and launched here, and a sentence that says so or why not."""
+    try:
+        from cuda.bindings import driver  # noqa: F401
+
+        known = supported_architectures()
+    except Exception as error:  # a missing package and a missing library come as different exceptions
+        return False, (
+            f"NVRTC cannot be loaded ({error}); it comes with PyTorch's CUDA wheels on Linux "
+            "(packages cuda-bindings and nvidia-cuda-nvrtc)."
+        )
+    if not torch.cuda.is_available():
+        return False, "torch finds no CUDA device; the CUDA kernels need an NVIDIA GPU and its driver."
+    if architecture() not in known:
+        return False, (
+            f"The GPU's architecture {architecture()} is not among those that the installed NVRTC compiles for: "
+            f"{', '.join(known)}."
+        )
+    return True, f"Kernels are compiled for {architecture()} at first use ({torch.cuda.get_device_name()})."
+
+
+def driver_call(function, *arguments):
+    """Calls a driver function of ``cuda.bindings`` and returns its result without the status."""
+    from cuda.bindings import driver
+
+    status, *results = function(*arguments)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"CUDA driver: {function.__name__} failed with {status.name}.")
+    return results[0] if results else None
+
+
+@cache
+def load_module(unit: Unit, device: int):
+    """The unit's machine code in the context of the device, which must be current. Loaded once per process."""
+    from cuda.bindings import driver
+
+    # Loading allocates, which a stream capture on this thread would otherwise forbid.
+    relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    previous = driver_call(driver.cuThreadExchangeStreamCaptureMode, relaxed)
+    try:
+        return driver_call(driver.cuModuleLoadData, cubin(unit, architecture(device)))
+    finally:
+        driver_call(driver.cuThreadExchangeStreamCaptureMode, previous)
+
+
+@cache
+def load_kernel(unit: Unit, kernel: str, device: int):
+    from cuda.bindings import driver
+
+    return driver_call(driver.cuModuleGetFunction, load_module(unit, device), kernel.encode())
+
+
+def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int]) -> None:
+    """Launches on the current stream of the tensors' device (see ``Launch``). Does not wait."""
+    from cuda.bindings import driver
+
+    device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
+    values = tuple(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
+    types = tuple(ctypes.c_void_p if isinstance(a, Tensor) else ctypes.c_int for a in arguments)
+    with torch.cuda.device(device):
+        function = load_kernel(unit, kernel, device.index)
+        stream = torch.cuda.current_stream().cuda_stream
+        driver_call(driver.cuLaunchKernel, function, *grid, THREADS, 1, 1, 0, stream, (values, types), 0)
