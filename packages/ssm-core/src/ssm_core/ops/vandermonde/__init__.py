@@ -3,10 +3,22 @@
 from torch import Tensor
 
 from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
-from ssm_core.ops.vandermonde import naive
+from ssm_core.ops.vandermonde import naive, torch
 
-_vandermonde = Operator("vandermonde", {Backend.NAIVE: Implementation(naive.vandermonde)})
-_transpose = Operator("vandermonde_transpose", {Backend.NAIVE: Implementation(naive.vandermonde_transpose)})
+_vandermonde = Operator(
+    "vandermonde",
+    {
+        Backend.TORCH: Implementation(torch.vandermonde, torch.refusal),
+        Backend.NAIVE: Implementation(naive.vandermonde),
+    },
+)
+_transpose = Operator(
+    "vandermonde_transpose",
+    {
+        Backend.TORCH: Implementation(torch.vandermonde_transpose, torch.refusal),
+        Backend.NAIVE: Implementation(naive.vandermonde_transpose),
+    },
+)
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int, *, backend: Backend | str = Backend.AUTO) -> Tensor:

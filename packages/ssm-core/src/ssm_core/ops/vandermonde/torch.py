@@ -1,0 +1,145 @@
+r"""The Vandermonde products as batched real matrix products.
+
+With ``l = Q l1 + l2`` the exponential splits, ``exp(a l) = exp(a Q l1) exp(a l2)``, so that two small
+tables of L/Q and Q rows stand for the L columns of the Vandermonde matrix, and the sum over m becomes a
+matrix product of real and imaginary parts side by side. Exponentials and memory fall from ``H M L`` to
+``H M (L/Q + Q)``.
+
+The tables are powers of one exponential, multiplied up in float64: a float32 phase ``Im(a) l`` is itself
+off by ``|Im(a)| l 2^-24``, which for long kernels is the whole error of the direct sum.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def refusal(x: Tensor, a: Tensor, *_: int) -> str | None:
+    """The tables need float64."""
+    if a.device.type == "mps":
+        return "the device has no float64, in which the tables of powers are made."
+    return None
+
+
+def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
+    """``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
+    return _Vandermonde.apply(c, a, L)
+
+
+def vandermonde_transpose(u: Tensor, a: Tensor) -> Tensor:
+    """``X[b,h,m] = sum_l exp(a[h,m] (L-1-l)) u[b,h,l]``."""
+    return _VandermondeTranspose.apply(u, a)
+
+
+class _Vandermonde(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, c: Tensor, a: Tensor, L: int) -> Tensor:
+        coarse, fine = _tables(a, L, c.shape[0])
+        ctx.save_for_backward(c, coarse, fine)
+        return _expand(2 * c, coarse, fine)[..., :L]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        c, coarse, fine = ctx.saved_tensors
+        total, moment = _contract(_blocks(grad, coarse, fine), coarse, fine, ctx.needs_input_grad[1])
+        return _conj(2 * total), None if moment is None else _conj(_cmul_sum(2 * c, moment)), None
+
+
+class _VandermondeTranspose(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, a: Tensor) -> Tensor:
+        coarse, fine = _tables(a, u.shape[-1], u.shape[0])
+        need_a = ctx.needs_input_grad[1]
+        total, moment = _contract(_blocks(u.flip(-1), coarse, fine), coarse, fine, need_a)
+        ctx.save_for_backward(coarse, fine, moment)
+        ctx.length = u.shape[-1]
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        coarse, fine, moment = ctx.saved_tensors
+        grad_u = grad_a = None
+        conj = _conj(grad)
+        if ctx.needs_input_grad[0]:
+            grad_u = _expand(conj, coarse, fine)[..., : ctx.length].flip(-1)
+        if moment is not None:
+            grad_a = _conj(_cmul_sum(conj, moment))
+        return grad_u, grad_a
+
+
+def _tables(a: Tensor, L: int, rows: int) -> tuple[Tensor, Tensor]:
+    """``exp(a Q l1)`` (H, L1, 2, M) and ``exp(a l2)`` (H, Q, 2, M) with ``L1 Q >= L``."""
+    # The coarse table is multiplied once more for each row of c: more rows, longer fine table.
+    Q = 2 ** round(math.log2(L * (1 + rows)) / 2)
+    return _powers(a, Q, -(-L // Q)), _powers(a, 1, Q)
+
+
+def _powers(a: Tensor, step: int, n: int) -> Tensor:
+    """``exp(a step k)`` for ``k = 0..n-1``, (H, n, 2, M), by doubling in float64."""
+    real, imag = (a.to(torch.float64) * step).unbind(-1)
+    modulus = real.exp()
+    pr, pi = modulus * imag.cos(), modulus * imag.sin()
+    re, im = torch.ones_like(pr)[None], torch.zeros_like(pi)[None]
+    k = 1
+    while k < n:
+        hr, hi = re[: n - k], im[: n - k]
+        re, im = torch.cat((re, hr * pr - hi * pi)), torch.cat((im, hr * pi + hi * pr))
+        pr, pi = pr * pr - pi * pi, 2 * pr * pi
+        k *= 2
+    return torch.stack((re, im), 1).permute(2, 0, 1, 3).to(a.dtype, memory_format=torch.contiguous_format)
+
+
+def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
+    """``Re sum_m c exp(a l)`` for all L1 Q values of l, (C, H, L1 Q)."""
+    H, L1, _, M = coarse.shape
+    cr, ci = c.transpose(0, 1).unsqueeze(2).unbind(-1)  # (H, C, 1, M)
+    er, ei = coarse.unsqueeze(1).unbind(-2)  # (H, 1, L1, M)
+    rows = torch.cat((cr * er - ci * ei, -cr * ei - ci * er), -1)
+    out = torch.bmm(rows.view(H, -1, 2 * M), fine.flatten(2).transpose(1, 2))
+    return out.view(H, c.shape[0], -1).transpose(0, 1)
+
+
+def _blocks(g: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
+    """g (C, H, L) padded and cut into (H, C L1, Q)."""
+    Q = fine.shape[1]
+    g = torch.nn.functional.pad(g.transpose(0, 1), (0, coarse.shape[1] * Q - g.shape[-1]))
+    return g.reshape(g.shape[0], -1, Q)
+
+
+def _contract(
+    blocks: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool
+) -> tuple[Tensor, Tensor | None]:
+    """``sum_l g exp(a l)`` and, for the gradient of a, ``sum_l g l exp(a l)``; each (C, H, M, 2)."""
+    H, L1, _, M = coarse.shape
+    Q = fine.shape[1]
+    inner = torch.bmm(blocks, fine.flatten(2)).view(H, -1, L1, 2, M)
+    total = _cmul_sum_rows(coarse, inner)
+    if not with_moment:
+        return total, None
+    l1 = torch.arange(L1, dtype=fine.dtype, device=fine.device)[:, None, None]
+    l2 = torch.arange(Q, dtype=fine.dtype, device=fine.device)[:, None]
+    moment = torch.bmm(blocks, l2 * fine.flatten(2)).view(H, -1, L1, 2, M)
+    return total, _cmul_sum_rows(coarse, moment + Q * l1 * inner)
+
+
+def _cmul_sum_rows(coarse: Tensor, inner: Tensor) -> Tensor:
+    """``sum_l1 coarse inner``: (H, L1, 2, M) with (H, C, L1, 2, M) to (C, H, M, 2)."""
+    er, ei = coarse.unsqueeze(1).unbind(-2)
+    xr, xi = inner.unbind(-2)
+    real, imag = (er * xr - ei * xi).sum(2), (er * xi + ei * xr).sum(2)
+    return torch.stack((real, imag), -1).transpose(0, 1)
+
+
+def _cmul_sum(x: Tensor, y: Tensor) -> Tensor:
+    """``sum_c x y``: two (C, H, M, 2) to (H, M, 2)."""
+    (xr, xi), (yr, yi) = x.unbind(-1), y.unbind(-1)
+    return torch.stack(((xr * yr - xi * yi).sum(0), (xr * yi + xi * yr).sum(0)), -1)
+
+
+def _conj(x: Tensor) -> Tensor:
+    return torch.stack((x[..., 0], -x[..., 1]), -1)
