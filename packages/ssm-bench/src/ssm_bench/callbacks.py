@@ -1,0 +1,165 @@
+"""What a run keeps and shows while it trains: checkpoints, curves, progress. Imports torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ssm_bench.record import write_atomically
+
+
+class Keeper(Checkpoint):
+    """Checkpoints and curves of one run folder.
+
+    ``last.ckpt`` is a whole training state, written after each epoch and every ``minutes`` within one; ``best.ckpt``
+    holds the weights of the epoch with the best validation metric (the earlier of equals). Each file replaces its
+    predecessor in one step. What is counted here travels in ``last.ckpt``, so a resumed run goes on without a seam.
+
+    (A ``Checkpoint``, because Lightning calls those after the module has logged its epoch.)
+
+    Attributes:
+        rows: one dict an epoch: epoch, step, learning rate and every logged metric.
+        best_epoch, best: the best epoch (from 0) and its row.
+        train_seconds: time inside training batches, loading and evaluation excluded.
+        examples: training examples seen.
+        wall_seconds: time since training began, interruptions excluded.
+    """
+
+    def __init__(self, folder: Path, monitor: str, minutes: float) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.minutes = minutes
+        self.rows: list[dict[str, Any]] = []
+        self.train_seconds = 0.0
+        self.examples = 0
+        self._earlier_seconds = 0.0
+        self._began = self._saved = self._since = time.perf_counter()
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best_file(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    @property
+    def best(self) -> dict[str, Any]:
+        return max(self.rows, key=lambda row: row[self.monitor])
+
+    @property
+    def wall_seconds(self) -> float:
+        return self._earlier_seconds + time.perf_counter() - self._began
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rows": list(self.rows),
+            "train_seconds": self.train_seconds,
+            "examples": self.examples,
+            "wall_seconds": self.wall_seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+        self.train_seconds = state_dict["train_seconds"]
+        self.examples = state_dict["examples"]
+        self._earlier_seconds = state_dict["wall_seconds"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        self.train_seconds += now - self._since
+        self.examples += len(batch.y)
+        if now - self._saved > 60 * self.minutes:
+            self._save(trainer, self.last, weights_only=False)
+            self._saved = now
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows.append(row)
+        if self.best is row:
+            self._save(trainer, self.best_file, weights_only=True)
+        self._write_curves()
+        self._save(trainer, self.last, weights_only=False)
+        self._saved = time.perf_counter()
+
+    def _save(self, trainer: L.Trainer, file: Path, weights_only: bool) -> None:
+        temporary = file.with_suffix(".partial")
+        trainer.save_checkpoint(temporary, weights_only=weights_only)
+        if trainer.is_global_zero:
+            temporary.replace(file)
+
+    def _write_curves(self) -> None:
+        text = io.StringIO()
+        names = {name for row in self.rows for name in row}
+        columns = ["epoch", "step", *sorted(names - {"epoch", "step"})]
+        writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.folder / "metrics.csv", text.getvalue())
+
+
+class Progressing(L.Callback):
+    """A live bar with loss and validation metric on a terminal; about ten lines a run where output is no terminal."""
+
+    def __init__(self, console: Console, title: str, monitor: str) -> None:
+        self.console = console
+        self.title = title
+        self.monitor = monitor
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._scores = ""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[scores]}"),
+            console=self.console,
+            transient=True,
+        )
+        total = int(trainer.estimated_stepping_batches)
+        self._task = self._bar.add_task(self.title, total=total, completed=trainer.global_step, scores="")
+        self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=trainer.global_step, scores=self._scores)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        value = float(trainer.callback_metrics[self.monitor])
+        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
+        self._scores = f"epoch {epoch}/{epochs}  {self.monitor} {value:.3f}"
+        if self._bar is None and (epoch == epochs or epoch % max(1, epochs // 10) == 0):
+            self.console.print(f"{self.title}: {self._scores}", highlight=False)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

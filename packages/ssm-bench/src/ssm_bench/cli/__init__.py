@@ -1,0 +1,111 @@
+"""The command ``bench``. One file a verb; nothing here imports torch before a run begins."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+
+from ssm_bench.errors import UserError, unknown
+
+#: verb -> what it does; each is a module of this package with ``configure(parser)`` and ``run(args) -> exit status``.
+VERBS = {
+    "list": "what can be run: benchmarks, tasks, models, scales",
+    "show": "a recipe, composed and resolved",
+    "data": "state of the data, and fetching it",
+    "table": "the results of finished runs beside the published numbers",
+}
+
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+EXAMPLES = """\
+examples:
+  bench lra --model s4d                            all tasks; paper scale with a GPU, else smoke
+  bench lra --model s4d --task listops --seed 0 1 2 --scale mini
+  bench lra --model s4d --scale paper --dry-run    the recipes, the data's state, a time estimate
+  bench lra --model mine.py:MyLayer model.d_model=64
+  bench lra --help                                 every option of a run
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit status: 0 done, 1 a cell failed, 2 the command is wrong."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench: interrupted; the same command goes on where this one stopped.", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    from ssm_bench.catalog import benchmarks
+
+    if not words or words[0] in ("-h", "--help"):
+        _overview()
+        return 0
+    first = words[0]
+    known = benchmarks()
+    if first in VERBS:
+        module, parser = (
+            importlib.import_module(f"ssm_bench.cli.{first}"),
+            _parser(f"bench {first}", VERBS[first]),
+        )
+    elif first in known:
+        module = importlib.import_module("ssm_bench.cli.run")
+        parser = _parser(f"bench {first}", f"Run {known[first].title}: train, evaluate, and print the table.")
+        parser.set_defaults(benchmark=known[first])
+    else:
+        raise unknown("benchmark or verb", first, [*known, *VERBS])
+    module.configure(parser)
+    # Overrides may stand anywhere, also behind an option that takes several words.
+    overrides = [word for word in words[1:] if OVERRIDE.match(word)]
+    args, rest = parser.parse_known_args([word for word in words[1:] if not OVERRIDE.match(word)])
+    if rest:
+        parser.error(f"unknown word{'s' if len(rest) > 1 else ''} {' '.join(rest)}")
+    if overrides and "overrides" not in args:
+        parser.error(f"{overrides[0]} changes a recipe, and this verb takes none")
+    args.overrides = overrides
+    return module.run(args)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message[0].upper()}{message[1:]}. See {self.prog} --help.")
+
+
+def _parser(prog: str, description: str) -> argparse.ArgumentParser:
+    from rich_argparse import RawDescriptionRichHelpFormatter
+
+    return _Parser(
+        prog=prog,
+        description=description[0].upper() + description[1:],
+        formatter_class=RawDescriptionRichHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _overview() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ssm_bench.catalog import benchmarks
+
+    console = Console(highlight=False)
+    console.print(
+        "usage: bench BENCHMARK --model NAME \\[options] \\[key=value ...]\n       bench VERB \\[options]\n"
+    )
+    console.print("Benchmark suites for structured state space models: reproducible runs, records, tables.\n")
+    grid = Table.grid(padding=(0, 3))
+    for name, benchmark in benchmarks().items():
+        grid.add_row(f"  [bold]{name}", f"{benchmark.title}: {', '.join(benchmark.tasks)}")
+    grid.add_row()
+    for verb, purpose in VERBS.items():
+        grid.add_row(f"  [bold]{verb}", purpose)
+    console.print(grid)
+    print(f"\n{EXAMPLES}", end="")

@@ -1,0 +1,104 @@
+"""``bench <benchmark>``: plan, run, print the table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ssm_bench.catalog import SCALES, Benchmark
+from ssm_bench.errors import UserError
+from ssm_bench.plan import make_plan
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of a run. A test freezes this list: an option must be argued for."""
+    parser.add_argument(
+        "--model", nargs="+", required=True, metavar="NAME", help="model(s) by name, or path/to/file.py:Class"
+    )
+    parser.add_argument("--task", nargs="+", default=[], metavar="TASK", help="task(s); all without it")
+    parser.add_argument(
+        "--seed", nargs="+", type=int, default=[], metavar="N", help="seed(s); the recipe's own without it"
+    )
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        help="paper: the published recipe. mini: real data cut down to minutes on a CPU. "
+        "smoke: generated miniature data, seconds. Default: paper with a GPU, else smoke",
+    )
+    add_place(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: runs)"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print recipe, state of the data and a time estimate; start nothing",
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="change the recipe, e.g. optimizer.lr=1e-3 logger=wandb",
+    )
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with original data files; without it: cache, then download",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    benchmark: Benchmark = args.benchmark
+    for task in args.task:
+        benchmark.check_task(task)
+    for model in args.model:
+        benchmark.check_model(model)
+    if args.data is not None and not args.data.is_dir():
+        raise UserError(f"--data {args.data} is no folder.")
+    scale, chosen_for = (args.scale, "") if args.scale else _default_scale()
+    plan = make_plan(benchmark, args.model, args.task, scale, args.seed, args.overrides)
+
+    from rich.console import Console
+    from ssm_data.contract import Place, default_cache
+
+    console = Console()
+    place = Place(args.data, default_cache())
+    if chosen_for:
+        paper = f"bench {benchmark.name} --model {' '.join(args.model)} --scale paper"
+        console.print(
+            f"Scale: {scale}, because {chosen_for}. The published recipes: {paper}", highlight=False
+        )
+    if args.dry_run:
+        from ssm_bench.estimate import describe
+
+        for cell in plan:
+            describe(cell, place, args.out, console)
+        return 0
+
+    from ssm_bench.launch.local import run_plan
+    from ssm_bench.table import as_rich, make_results
+
+    outcomes = run_plan(plan, place, args.out, console)
+    console.print()
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    console.print(as_rich(make_results(benchmark, scale, records)))
+    failed = [outcome for outcome in outcomes if outcome.record is None]
+    if failed:
+        console.print(f"\n[red]{len(failed)} of {len(outcomes)} runs gave no result:")
+        for outcome in failed:
+            console.print(
+                f"  {outcome.cell.name}: {outcome.reason}", highlight=False, markup=False, soft_wrap=True
+            )
+    return 1 if failed else 0
+
+
+def _default_scale() -> tuple[str, str]:
+    import torch
+
+    if torch.cuda.is_available():
+        return "paper", "there is a GPU"
+    return "smoke", "there is no GPU"

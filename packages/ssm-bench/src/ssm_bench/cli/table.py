@@ -1,0 +1,47 @@
+"""``bench table``: the results of finished runs, beside the published numbers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ssm_bench.catalog import SCALES, benchmark
+from ssm_bench.errors import UserError
+from ssm_bench.record import find_records
+from ssm_bench.table import FORMATS, as_rich, make_results
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark")
+    parser.add_argument("--scale", choices=SCALES, help="default: every scale that has records, a table each")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        nargs="+",
+        default=[Path("runs")],
+        metavar="DIR",
+        help="folders with records (default: runs)",
+    )
+    parser.add_argument("--format", choices=["terminal", *FORMATS], default="terminal")
+
+
+def run(args: argparse.Namespace) -> int:
+    chosen = benchmark(args.benchmark)
+    records = [record for record in find_records(*args.out) if record.benchmark == chosen.name]
+    scales = (
+        [args.scale] if args.scale else [s for s in SCALES if any(record.scale == s for record in records)]
+    )
+    if not scales:
+        raise UserError(
+            f"There is no record of {chosen.name} in {', '.join(map(str, args.out))}; "
+            f"run bench {chosen.name} first, or name the folder with --out."
+        )
+    for scale in scales:
+        results = make_results(chosen, scale, records)
+        if args.format == "terminal":
+            from rich.console import Console
+
+            Console().print(as_rich(results))
+        else:
+            print(FORMATS[args.format](results), end="")
+    return 0

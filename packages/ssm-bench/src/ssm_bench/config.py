@@ -1,0 +1,91 @@
+"""The typed form of a recipe: frozen dataclasses, the one source of the harness's defaults. Does not import torch.
+
+Model options live in ``ssm_models.config``, data options in the data set classes of ``ssm_data``; a recipe holds
+one of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ssm_data.contract import Dataset
+from ssm_models.config import StackConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimiser of every parameter that does not carry settings of its own."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = 0.001
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig:
+    """The learning rate over training, stepped every batch.
+
+    ``cosine_warmup``: linear from 0 over ``warmup_steps``, then half a cosine to 0 at ``total_steps`` (null: the
+    length of the run).
+    """
+
+    name: Literal["constant", "cosine_warmup"] = "constant"
+    warmup_steps: int = 0
+    total_steps: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """The training loop.
+
+    drop_last: drop the last partial batch of a training epoch, never of an evaluation.
+    bucket: group training examples of similar length, to pad less.
+    """
+
+    batch_size: int = 50
+    epochs: int = 1
+    gradient_clip: float | None = None
+    precision: Literal["32", "bf16", "16"] = "32"
+    drop_last: bool = True
+    bucket: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that determines a run's result; its hash names the run folder.
+
+    recipe: the version of the published recipe that it follows (``s4-v3``: version 3 of the S4 authors' code).
+    must_beat_chance: the run fails if its test metric is not clearly above chance.
+    """
+
+    benchmark: str
+    version: int
+    task: str
+    model_name: str
+    recipe: str
+    scale: Literal["paper", "mini", "smoke"]
+    seed: int
+    data: Dataset
+    model: StackConfig
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    must_beat_chance: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """How a run is carried out on this machine; it does not change what is computed, so it is not hashed.
+
+    logger: where curves go besides metrics.csv, which is always written.
+    workers: loader processes.
+    accelerator: ``auto`` takes a GPU where there is one.
+    checkpoint_minutes: how often a long epoch is saved in its middle.
+    """
+
+    logger: Literal["csv", "wandb"] = "csv"
+    workers: int = 0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint_minutes: float = 15.0

@@ -1,0 +1,167 @@
+"""Composes a cell's recipe with Hydra and validates it once against the typed dataclasses. Does not import torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssm_bench.catalog import Benchmark, is_custom
+from ssm_bench.config import OptimizerConfig, Recipe, Runtime, SchedulerConfig, TrainerConfig
+from ssm_bench.errors import UserError, unknown
+
+#: Sections a user may override: their typed dataclass is looked up by ``name`` for data and model.
+SECTIONS = {"optimizer": OptimizerConfig, "scheduler": SchedulerConfig, "trainer": TrainerConfig}
+RUNTIME_KEYS = tuple(f.name for f in dataclasses.fields(Runtime))
+FREE_KEYS = ("seed", "must_beat_chance")
+
+
+@functools.lru_cache(maxsize=256)
+def _compose(folder: Path, task: str, model: str, recipe: str, scale: str) -> str:
+    """Hydra's composition of the benchmark folder, as JSON (a cached value must not be mutable)."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        config = compose(
+            "recipe",
+            overrides=[f"task={task}", f"model={model}", f"recipe={recipe}/{task}", f"scale={scale}"],
+        )
+    return json.dumps(OmegaConf.to_container(config, resolve=True))
+
+
+def compose_recipe(
+    benchmark: Benchmark, task: str, model: str, scale: str, seed: int | None, overrides: Sequence[str]
+) -> tuple[Recipe, Runtime]:
+    """The frozen recipe of one cell.
+
+    Args:
+        seed: replaces the recipe's own seed unless None.
+        overrides: ``key=value`` words of the command line, Hydra's grammar.
+
+    Raises:
+        UserError: an unknown key or an invalid value, named with the nearest known key or the reason.
+    """
+    benchmark.check_task(task)
+    benchmark.check_model(model)
+    file = "custom" if is_custom(model) else model
+    family = benchmark.models[file]["recipe"]
+    if not (benchmark.folder / "recipe" / family / f"{task}.yaml").is_file():
+        raise UserError(f"The model {model} has no recipe for {benchmark.name}/{task}.")
+    specialised = benchmark.folder / "scale" / scale / f"{task}.yaml"
+    tree = json.loads(
+        _compose(benchmark.folder, task, file, family, f"{scale}/{task}" if specialised.is_file() else scale)
+    )
+    if is_custom(model):
+        path, _, attribute = model.rpartition(":")
+        tree["model"]["path"] = f"{Path(path).resolve()}:{attribute}"
+    for word in overrides:
+        _override(tree, word)
+    if seed is not None:
+        tree["seed"] = seed
+    return _validate(tree, benchmark, model)
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    """Set one ``key=value`` in the tree; whether the key exists is checked with the rest of the recipe."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise UserError(f"'{word}' is not of the form key=value: {str(error).splitlines()[0]}") from error
+    if parsed.is_sweep_override():
+        raise UserError(f"'{word}' gives several values; give one value, or quote a list as 'key=[a,b]'.")
+    if parsed.is_delete() or parsed.is_add() or parsed.is_force_add():
+        raise UserError(f"'{word}': write key=value, without + or ~.")
+    *parents, last = parsed.key_or_group.split(".")
+    node = tree
+    for depth, key in enumerate(parents):
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise UserError(f"'{'.'.join(parents[: depth + 1])}' in '{word}' is a value, not a section.")
+    node[last] = parsed.value()
+
+
+def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[Recipe, Runtime]:
+    from ssm_data import DATASETS
+    from ssm_models.zoo import ZOO
+
+    known = {"data", "model", *SECTIONS, *FREE_KEYS, *RUNTIME_KEYS}
+    fixed = {"task", "recipe", "scale"}
+    for key in tree:
+        if key not in known | fixed:
+            raise unknown("recipe key", key, known)
+    data = dict(tree["data"])
+    dataset = data.pop("name")
+    if dataset not in DATASETS:
+        raise unknown("data set", dataset, DATASETS)
+    options = dict(tree["model"])
+    name = options.pop("name")
+    if name not in ZOO:
+        raise unknown("model", name, ZOO)
+    preset = ZOO[name]
+    recipe = {
+        "benchmark": benchmark.name,
+        "version": benchmark.meta["version"],
+        "model_name": model if not is_custom(model) else Path(model.rpartition(":")[0]).stem,
+        **{key: tree[key] for key in ("task", "recipe", "scale", *FREE_KEYS) if key in tree},
+        "data": build(DATASETS[dataset], data, "data."),
+        "model": build(preset.func, {**preset.keywords, **options}, "model."),
+        **{key: build(cls, tree.get(key, {}), f"{key}.") for key, cls in SECTIONS.items()},
+    }
+    runtime = build(Runtime, {key: tree[key] for key in RUNTIME_KEYS if key in tree}, "")
+    return build(Recipe, recipe, ""), runtime
+
+
+def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    """A frozen dataclass from plain values, or a sentence that says which key or value is wrong."""
+    from pydantic import TypeAdapter, ValidationError
+
+    names = {f.name for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in names:
+            raise unknown("recipe key", prefix + key, (prefix + name for name in names))
+    try:
+        return _adapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = prefix + ".".join(
+            str(part) for part in first["loc"] if str(part) in names or isinstance(part, str)
+        )
+        raise UserError(
+            f"{key}={first['input']!r} is not valid: {first['msg']}.".replace("..", ".")
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _adapter(cls: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, with the names of its data set and model configuration."""
+    tree = dataclasses.asdict(recipe)
+    tree["data"] = {"name": type(recipe.data).__name__, **tree["data"]}
+    tree["model"] = {"name": type(recipe.model).__name__, **tree["model"]}
+    return tree
+
+
+def as_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML, in the order of its dataclasses."""
+    import yaml
+
+    return yaml.safe_dump(json.loads(json.dumps(as_dict(recipe), default=str)), sort_keys=False)
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Eight hex digits that change with anything that determines the result."""
+    text = json.dumps(as_dict(recipe), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,232 @@
+"""Carries out one cell in its run folder: prepare data, train, evaluate, leave one record. Imports torch."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import resource
+import sys
+import time
+import warnings
+from contextlib import suppress
+from datetime import UTC, datetime
+from math import sqrt
+from pathlib import Path
+
+import lightning as L
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+from ssm_data import batches
+from ssm_data.contract import Place, Prepared
+
+from ssm_bench.callbacks import Keeper, Progressing
+from ssm_bench.config import Recipe, Runtime
+from ssm_bench.errors import UserError
+from ssm_bench.plan import Cell
+from ssm_bench.record import Record, code_version, package_versions, write_atomically
+from ssm_bench.recipe import as_dict, as_yaml
+from ssm_bench.task import ClassificationTask, interface
+
+PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+class RunError(Exception):
+    """A run that could not give a result: one sentence. The plan's other cells go on."""
+
+
+class DataModule(L.LightningDataModule):
+    """The prepared data as loaders; training batches are a function of (seed, epoch) and start where a run stopped."""
+
+    def __init__(self, prepared: Prepared, recipe: Recipe, runtime: Runtime) -> None:
+        super().__init__()
+        self.prepared = prepared
+        self.recipe = recipe
+        self.runtime = runtime
+
+    def train_dataloader(self) -> torch.utils.data.DataLoader:
+        loader = self._loader("train", self.recipe.trainer.drop_last)
+        sampler = loader.batch_sampler
+        if self.trainer is not None:
+            done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            sampler.set_epoch(self.trainer.current_epoch)
+            sampler.start_batch = done if done < len(sampler) else 0
+        return loader
+
+    def val_dataloader(self) -> torch.utils.data.DataLoader:
+        return self._loader("val", drop_last=False)
+
+    def test_dataloader(self) -> torch.utils.data.DataLoader:
+        return self._loader("test", drop_last=False)
+
+    def _loader(self, split: str, drop_last: bool) -> torch.utils.data.DataLoader:
+        return batches.loader(
+            self.prepared,
+            split,
+            self.recipe.trainer.batch_size,
+            seed=self.recipe.seed,
+            workers=self.runtime.workers,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=drop_last,
+            bucket=self.recipe.trainer.bucket,
+        )
+
+
+def run_cell(cell: Cell, place: Place, out: Path, console: Console) -> Record:
+    """The record of the cell: the one on disk if it is done, else that of a run started or resumed now.
+
+    Raises:
+        RunError: another process is at this cell, training diverged, or a run that must beat chance did not.
+        ssm_data.contract.DataError: the data cannot be had.
+    """
+    folder = cell.folder(out)
+    done = Record.read(folder)
+    if done is not None:
+        return done
+    prepared = cell.recipe.data.prepare(place, progress=console.is_terminal)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            record = Record.read(folder) or _run(cell, prepared, folder, console)
+            record.write(folder)
+    except Timeout:
+        raise RunError(f"{cell.name} is being run by another process in {folder}.") from None
+    return record
+
+
+def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Record:
+    recipe, runtime, spec = cell.recipe, cell.runtime, prepared.spec
+    _quiet()
+    write_atomically(folder / "recipe.yaml", as_yaml(recipe))
+    L.seed_everything(recipe.seed, workers=True, verbose=False)
+    monitor = f"val/{spec.metric}"
+    data = DataModule(prepared, recipe, runtime)
+    steps = len(data._loader("train", recipe.trainer.drop_last))
+    if steps == 0:
+        raise RunError(
+            f"{cell.name}: {spec.sizes['train']} training examples make no batch of "
+            f"{recipe.trainer.batch_size}; lower trainer.batch_size."
+        )
+    module = ClassificationTask(recipe.model.build(interface(spec)), recipe, spec.d_output, steps)
+    keeper = Keeper(folder, monitor, runtime.checkpoint_minutes)
+    trainer = L.Trainer(
+        accelerator=runtime.accelerator,
+        devices=1,
+        precision=PRECISION[recipe.trainer.precision],
+        max_epochs=recipe.trainer.epochs,
+        gradient_clip_val=recipe.trainer.gradient_clip,
+        logger=_wandb(cell, folder) if runtime.logger == "wandb" else False,
+        callbacks=[keeper, Progressing(console, cell.name, monitor)],
+        enable_checkpointing=True,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    if keeper.last.is_file():
+        console.print(f"{cell.name}: resuming from {keeper.last}", highlight=False)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    trainer.fit(module, data, ckpt_path=keeper.last if keeper.last.is_file() else None, weights_only=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = keeper.best
+    if not all(map(_finite, (best["train/loss"], best["val/loss"]))):
+        raise RunError(f"{cell.name}: the loss is not finite at the best epoch; lower optimizer.lr.")
+    weights = torch.load(keeper.best_file, map_location="cpu", weights_only=True)
+    module.load_state_dict(weights["state_dict"])
+    tested = trainer.test(module, data, verbose=False)[0]
+    metrics = {name: value for name, value in best.items() if name.startswith("val/")} | dict(tested)
+    metrics["best_epoch"] = best["epoch"]
+    record = Record(
+        benchmark=recipe.benchmark,
+        task=recipe.task,
+        model=recipe.model_name,
+        scale=recipe.scale,
+        seed=recipe.seed,
+        metric=spec.metric,
+        metrics={name: float(value) for name, value in metrics.items()},
+        chance=spec.chance,
+        parameters=sum(p.numel() for p in module.model.parameters()),
+        steps=trainer.global_step,
+        epochs=trainer.current_epoch,
+        wall_seconds=round(keeper.wall_seconds, 2),
+        samples_per_second=round(keeper.examples / keeper.train_seconds, 2),
+        peak_memory_bytes=_peak_memory(),
+        device=_device(trainer),
+        hash=cell.hash,
+        recipe=as_dict(recipe),
+        overrides=list(cell.overrides),
+        data_fingerprint=spec.fingerprint,
+        data_sizes=dict(spec.sizes),
+        code=code_version(),
+        packages=package_versions(),
+        command=" ".join(["bench", *sys.argv[1:]]),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if recipe.must_beat_chance:
+        _check_beats_chance(record, spec.sizes["test"])
+    keeper.last.unlink()
+    return record
+
+
+def _check_beats_chance(record: Record, examples: int) -> None:
+    """A pipeline that learns nothing must not look like one that works.
+
+    Four standard errors: chance alone passes once in thirty thousand runs.
+    """
+    needed = record.chance + 4 * sqrt(record.chance * (1 - record.chance) / examples)
+    if record.value < needed:
+        raise RunError(
+            f"{record.benchmark}/{record.task} {record.model} seed {record.seed}: test {record.metric} "
+            f"{record.value:.3f} is not clearly above chance (needs {needed:.3f}); the model did not learn."
+        )
+
+
+def _wandb(cell: Cell, folder: Path) -> L.pytorch.loggers.WandbLogger:
+    """A W&B run whose id is the cell's hash, so a resumed run goes on in the same one; offline without a key."""
+    import os
+
+    import wandb
+    from lightning.pytorch.loggers import WandbLogger
+
+    with suppress(Exception):
+        wandb.setup()
+    offline = not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    return WandbLogger(
+        project=f"ssm-bench-{cell.recipe.benchmark}",
+        name=cell.name,
+        id=f"{cell.recipe.task}-{cell.hash}",
+        save_dir=folder,
+        offline=offline,
+        config=as_dict(cell.recipe),
+    )
+
+
+def _finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _device(trainer: L.Trainer) -> str:
+    if trainer.strategy.root_device.type == "cuda":
+        return torch.cuda.get_device_name(trainer.strategy.root_device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _quiet() -> None:
+    """Lightning's hints on things that the harness has decided."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in (
+        ".*does not have many workers.*",
+        ".*not resumable.*",
+        ".*smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", text)
