@@ -1,12 +1,19 @@
-"""Typed, frozen configurations of the models: the one source of every default. Does not import torch."""
+"""Typed, frozen configurations of the models: the one source of every default. Does not import torch.
+
+The classes are flat by inheritance, so that a command line says ``model.d_state=16``: a kernel's
+options are in :class:`KernelConfig`, a layer's in :class:`LayerConfig`, those of the residual stack
+around any layer in :class:`StackConfig`, and a model's class joins what it needs.
+Bad values and combinations that are not supported raise a ValueError at construction.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from torch import nn
+    from ssm_models.layers.base import SequenceLayer
+    from ssm_models.model import SequenceModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +24,7 @@ class Interface:
     d_input: vocabulary size, or channels of a real signal.
     d_output: numbers the model gives for each example (classes).
     l_max: longest sequence.
-    pair: two sequences an example (retrieval): the input is (2B, L), all first members before all second ones.
+    pair: two sequences an example (retrieval): the input is (2B, L), all first members before all second.
     """
 
     tokens: bool
@@ -27,9 +34,174 @@ class Interface:
     pair: bool = False
 
 
+Transform = Literal["exp", "softplus", "relu", "sigmoid", "none"]
+Activation = Literal["gelu", "relu", "silu", "tanh", "sigmoid", "glu", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelConfig:
+    """A state space kernel.
+
+    kernel: ``diagonal`` (S4D, DSS) or ``dplr`` (S4).
+    d_state: N; conjugate pairs are stored once, in N/2 complex entries.
+    init: a name of :mod:`ssm_core.initialize`.
+    disc: discretisation; ``dss`` is the softmax kernel of DSS; ``dplr`` has only ``bilinear``.
+    is_real: N real modes instead of N/2 conjugate pairs (diagonal only; init ``diag-real``).
+    n_ssm: independent copies of (A, B, P), each shared by d_model / n_ssm features; None: one a feature.
+    rank: rank of the low-rank part of ``dplr``.
+    dt_min, dt_max: range of the initial step sizes, log-uniform.
+    dt_tie: one step size a feature; otherwise one for each feature and state.
+    dt_transform, real_transform, imag_transform: the function of the parameter that gives dt, -Re A, -Im A.
+    dt_fast: the parameter of dt passes through sinh first, which makes large changes cheap.
+    bandlimit: modes of a frequency at or above half this share of the sampling rate are silenced.
+    deterministic: evenly spaced step sizes and C = the first basis vector.
+    l_kernel: length to which C of ``dplr`` is tied (the parameter is then C (I - A_bar^l_kernel)), and the
+        length of the softmax of ``dss``. None: C itself; the softmax takes the length of each call.
+        A model sets it to the task's longest sequence.
+    l_max: the kernel is cut at this length; None: it is as long as the sequence.
+    lr: learning rates of A (with P), B, C, dt; those not named take the run's. 0 freezes a parameter.
+    wd: weight decays, likewise.
+    real_random ... normalize: see :func:`ssm_core.initialize.ssm`.
+    """
+
+    kernel: Literal["diagonal", "dplr"] = "dplr"
+    d_state: int = 64
+    init: str = "legs"
+    disc: Literal["zoh", "bilinear", "dss"] = "bilinear"
+    is_real: bool = False
+    n_ssm: int | None = None
+    rank: int = 1
+    dt_min: float = 0.001
+    dt_max: float = 0.1
+    dt_tie: bool = True
+    dt_transform: Transform = "exp"
+    dt_fast: bool = False
+    real_transform: Transform = "exp"
+    imag_transform: Transform = "none"
+    bandlimit: float | None = None
+    deterministic: bool = False
+    l_kernel: int | None = None
+    l_max: int | None = None
+    lr: dict[Literal["A", "B", "C", "dt"], float] = field(
+        default_factory=lambda: {"A": 0.001, "B": 0.001, "dt": 0.001}
+    )
+    wd: dict[Literal["A", "B", "C", "dt"], float] = field(
+        default_factory=lambda: {"A": 0.0, "B": 0.0, "dt": 0.0}
+    )
+    real_random: bool = False
+    real_scale: float = 1.0
+    imag_random: bool = False
+    imag_scale: float = 1.0
+    B_init: Literal["constant", "random", "alternating", "unit-cw", "unit-ccw"] = "constant"
+    B_scale: float = 1.0
+    B_clip: float | None = 2.0
+    P_scale: float = 1.0
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.d_state >= 2, f"d_state is the size of a state, at least 2, not {self.d_state}.")
+        require(
+            self.is_real or self.d_state % 2 == 0,
+            f"d_state counts both members of conjugate pairs, so it is even, not {self.d_state}.",
+        )
+        require(self.rank >= 1, f"rank is at least 1, not {self.rank}.")
+        require(
+            0 < self.dt_min <= self.dt_max,
+            f"Step sizes need 0 < dt_min <= dt_max, not {self.dt_min} and {self.dt_max}.",
+        )
+        for name in ("n_ssm", "l_kernel", "l_max"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} is at least 1 or null, not {value}.")
+        require(
+            self.bandlimit is None or self.bandlimit > 0,
+            f"bandlimit is a positive share of the sampling rate or null, not {self.bandlimit}.",
+        )
+        for name in ("lr", "wd"):
+            for key, value in getattr(self, name).items():
+                require(
+                    key in ("A", "B", "C", "dt"), f"{name} has entries for A, B, C and dt, not for {key!r}."
+                )
+                require(value >= 0, f"{name}.{key} is not negative, so it cannot be {value}.")
+        if self.kernel == "dplr":
+            require(
+                self.disc == "bilinear",
+                f"The dplr kernel has only disc=bilinear; disc={self.disc} needs kernel=diagonal.",
+            )
+            require(not self.is_real, "is_real is a diagonal kernel's option; set kernel=diagonal.")
+        if self.is_real:
+            require(
+                self.init == "diag-real",
+                f"A real diagonal state starts from init=diag-real; {self.init} has imaginary parts.",
+            )
+            require(self.bandlimit is None, "A real state has no frequencies: bandlimit needs is_real=false.")
+            require(self.disc != "dss", "disc=dss is a complex kernel; set is_real=false.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerConfig(KernelConfig):
+    """The S4 layer: convolution with a kernel, skip D, nonlinearity, mixing of features.
+
+    bidirectional: a second kernel runs backward; such a layer cannot step.
+    channels: kernels (heads) a feature.
+    activation: after the convolution; ``glu`` gates one half of the features by the other.
+    final_act: after the linear map that mixes features; ``none`` is the map alone, null leaves it out.
+    gate: width factor of a multiplicative gate branch, as in Gated State Spaces; null: no gate.
+    gate_act, mult_act: activation of the gate branch, and of its product with the layer.
+    bottleneck: the convolution runs at d_model / bottleneck features.
+    drop_kernel: dropout of the kernel's taps.
+    dropout, tie_dropout: dropout of features; tied: one mask for the whole length.
+    """
+
+    bidirectional: bool = False
+    channels: int = 1
+    activation: Activation = "gelu"
+    final_act: Activation | None = "glu"
+    gate: int | None = None
+    gate_act: Activation = "none"
+    mult_act: Activation = "none"
+    bottleneck: int | None = None
+    drop_kernel: float = 0.0
+    dropout: float = 0.0
+    tie_dropout: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.channels >= 1, f"channels is at least 1, not {self.channels}.")
+        require(
+            self.gate is None or self.gate >= 1, f"gate is a width factor of at least 1, not {self.gate}."
+        )
+        require(
+            self.bottleneck is None or self.bottleneck >= 1,
+            f"bottleneck is a factor of at least 1, not {self.bottleneck}.",
+        )
+        for name in ("drop_kernel", "dropout"):
+            require_share(name, getattr(self, name))
+        if self.gate is not None:
+            require(
+                self.gate_act != "glu" and self.mult_act != "glu",
+                "A gate branch keeps its width: gate_act and mult_act cannot be glu.",
+            )
+        else:
+            require(
+                self.gate_act == "none" and self.mult_act == "none",
+                "gate_act and mult_act act on a gate branch; set gate to have one.",
+            )
+        if self.gate is not None or self.bottleneck is not None:
+            require(
+                self.final_act is not None,
+                "A gated or bottlenecked layer needs its output map to return to d_model; set final_act.",
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
-    """The residual stack around any layer, with its encoder and decoder."""
+    """The residual stack around any layer, with its encoder and decoder.
+
+    norm: ``batch`` normalises over batch and length, ``layer`` over features.
+    prenorm: normalise before each layer (and once more at the end) instead of after its residual sum.
+    dropout, tie_dropout: in the layer and in the residual branch; tied: one mask for the whole length.
+    decoder: mean over the sequence, or its last element.
+    """
 
     n_layers: int = 4
     d_model: int = 128
@@ -39,6 +211,69 @@ class StackConfig:
     tie_dropout: bool = True
     decoder: Literal["pool", "last"] = "pool"
 
-    def build(self, io: Interface) -> nn.Module:
+    def __post_init__(self) -> None:
+        require(self.n_layers >= 1, f"n_layers is at least 1, not {self.n_layers}.")
+        require(self.d_model >= 1, f"d_model is at least 1, not {self.d_model}.")
+        require_share("dropout", self.dropout)
+
+    def build(self, io: Interface) -> SequenceModel:
         """The model: ``forward(x, lengths=None) -> (B, d_output)``."""
+        from ssm_models.model import SequenceModel
+
+        return SequenceModel(self, io)
+
+    def build_layer(self, l_max: int) -> SequenceLayer:
+        """One layer of the stack, for sequences up to ``l_max``."""
         raise TypeError("StackConfig has no layer; build one of its subclasses.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class S4Config(StackConfig, LayerConfig):
+    """A stack of S4 layers: S4, S4D, DSS and their variants."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        LayerConfig.__post_init__(self)
+        require_divisible("d_model", self.d_model, "bottleneck", self.bottleneck)
+        require_divisible("d_model", self.d_model // (self.bottleneck or 1), "n_ssm", self.n_ssm)
+
+    def build_layer(self, l_max: int) -> SequenceLayer:
+        from ssm_models.layers.s4 import S4Layer
+
+        config = self if self.l_kernel is not None else replace(self, l_kernel=l_max)
+        return S4Layer(self.d_model, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomConfig(StackConfig):
+    """A stack of a layer of the user's own.
+
+    path: ``file.py:Class``. The class is constructed as ``Class(d_model, **args)``; its ``forward`` maps
+        (B, L, d_model) to the same shape, or returns a pair of which that is the first member.
+    args: keyword arguments of its constructor.
+    """
+
+    path: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def build_layer(self, l_max: int) -> SequenceLayer:
+        from ssm_models.layers.custom import CustomLayer
+
+        return CustomLayer(self.d_model, self)
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse a configuration with a sentence."""
+    if not condition:
+        raise ValueError(message)
+
+
+def require_share(name: str, value: float) -> None:
+    require(0 <= value < 1, f"{name} is a share from 0 to below 1, not {value}.")
+
+
+def require_divisible(name: str, value: int, divisor_name: str, divisor: int | None) -> None:
+    require(
+        divisor is None or value % divisor == 0,
+        f"{divisor_name} must divide {name}: {value} is no multiple of {divisor}.",
+    )

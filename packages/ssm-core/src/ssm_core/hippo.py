@@ -1,0 +1,245 @@
+r"""HiPPO: state matrices that memorise a signal as coefficients of a basis.
+
+Every measure gives a system ``x' = A x + B u`` and, where one is known, a low-rank P that makes
+``A + P P^T`` normal, so that in the eigenbasis of the normal part A is diagonal minus low rank.
+
+All functions work in float64 on the CPU: they run once, at construction. Matrices in an eigenbasis
+are complex tensors here, with one of each conjugate pair stored.
+
+Sources: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), appendix D
+(LegS, LegT, LagT); "Efficiently Modeling Long Sequences with Structured State Spaces"
+(arXiv:2111.00396), appendix C.1 (low-rank corrections); "How to Train Your HiPPO"
+(arXiv:2206.12037), sections 3 and 4 (FouT and the time scale of LegT).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MEASURES = (
+    "legs",
+    "legsd",
+    "legt",
+    "lmu",
+    "lagt",
+    "tlagt",
+    "glagt",
+    "fourier",
+    "fourier_decay",
+    "fourier_diag",
+    "fourier2",
+)
+ALIASES = {"fout": "fourier", "foud": "fourier_diag"}
+
+
+@dataclass(frozen=True)
+class NormalPlusLowRank:
+    """A HiPPO matrix ``A = V (diag(w) - P P^*) V^*`` in the eigenbasis of its normal part.
+
+    Attributes:
+        w: eigenvalues of the normal part, imaginary part not positive, largest first; complex (M,).
+        P: low-rank factor, complex (R, M).
+        B: input vector, complex (M,).
+        V: eigenvectors, complex (N, M); the other half of the basis is its conjugate.
+    """
+
+    w: Tensor
+    P: Tensor
+    B: Tensor
+    V: Tensor
+
+
+def transition(measure: str, N: int) -> tuple[Tensor, Tensor]:
+    """The system of a measure.
+
+    Args:
+        measure: one of :data:`MEASURES`, or ``fout`` (fourier) and ``foud`` (fourier_diag).
+        N: state size; even for the Fourier measures.
+
+    Returns:
+        A (N, N) and B (N,), real.
+
+    Raises:
+        ValueError: unknown measure, or an odd N for a Fourier measure.
+    """
+    return _system(measure)(N)
+
+
+def low_rank(measure: str, N: int, rank: int) -> Tensor:
+    """P (R, N), real, for which ``A + P^T P`` is normal; rows beyond the measure's own rank are zero.
+
+    Raises:
+        ValueError: no correction is known for the measure, or ``rank`` is below the measure's own.
+    """
+    name = ALIASES.get(measure, measure)
+    if name not in _CORRECTIONS:
+        raise ValueError(
+            f"No low-rank correction is known for the measure {measure!r}; there is one for "
+            f"{', '.join(sorted(_CORRECTIONS))}."
+        )
+    P = _CORRECTIONS[name](N)
+    if rank < len(P):
+        raise ValueError(f"The measure {measure!r} needs rank {len(P)} or more, not {rank}.")
+    return torch.cat((P, P.new_zeros(rank - len(P), N)))
+
+
+def nplr(measure: str, N: int, rank: int = 1, B_clip: float | None = 2.0) -> NormalPlusLowRank:
+    """A measure's system in the eigenbasis of its normal part.
+
+    An eigenvector's phase is free. Here its first non-zero component is real and positive, so that
+    the result does not depend on the linear algebra library.
+
+    Args:
+        measure: see :func:`low_rank`.
+        N: state size, even.
+        rank: R; ``legt`` needs 2.
+        B_clip: bound of the imaginary part of B, or None for none.
+
+    Raises:
+        ValueError: see :func:`low_rank`; N is odd.
+    """
+    if N % 2:
+        raise ValueError(f"A conjugate-pair form needs an even state size, not {N}.")
+    A, B = transition(measure, N)
+    P = low_rank(measure, N, rank)
+    S = A + P.mT @ P
+    # S is a multiple of the identity plus a skew-symmetric matrix: eigh gives an exact unitary basis.
+    imag, V = torch.linalg.eigh(-0.5j * (S - S.mT))
+    w = torch.complex(S.diagonal().mean().expand(N), imag)[: N // 2]
+    V = V[:, : N // 2]
+    if abs(imag[N // 2 - 1]) < 1e-4:
+        # A zero frequency comes as a double eigenvalue with any real basis of its plane: the first two
+        # coordinates, for every measure that has one.
+        V[:, -1] = 0
+        V[0, -1], V[1, -1] = 2**-0.5, 2**-0.5 * 1j
+    first = (V.abs() > 1e-8).int().argmax(0)
+    lead = V.gather(0, first[None])[0]
+    V = V * (lead.conj() / lead.abs())
+    B, P = V.mH @ B.to(V), P.to(V) @ V.conj()
+    if B_clip is not None:
+        B = torch.complex(B.real, B.imag.clamp(-B_clip, B_clip))
+    return NormalPlusLowRank(w=w, P=P, B=B, V=V)
+
+
+def _system(measure: str) -> Callable[[int], tuple[Tensor, Tensor]]:
+    name = ALIASES.get(measure, measure)
+    if name not in _SYSTEMS:
+        raise ValueError(f"There is no measure {measure!r}; there are {', '.join(MEASURES)}.")
+    return _SYSTEMS[name]
+
+
+def _range(N: int) -> Tensor:
+    return torch.arange(N, dtype=torch.float64)
+
+
+def _legs(N: int) -> tuple[Tensor, Tensor]:
+    n = _range(N)
+    B = (2 * n + 1).sqrt()
+    return -torch.tril(B[:, None] * B, -1) - torch.diag(n + 1), B
+
+
+def _legsd(N: int) -> tuple[Tensor, Tensor]:
+    A, B = _legs(N)
+    return A + 0.5 * B[:, None] * B, B / 2
+
+
+def _legt(N: int) -> tuple[Tensor, Tensor]:
+    n = _range(N)
+    r = (2 * n + 1).sqrt()
+    sign = torch.where(n[:, None] < n, (-1.0) ** (n[:, None] - n), 1.0)
+    # Halved, so that the window has length 1 in the units in which LegS and FouT are written.
+    return -0.5 * r[:, None] * sign * r, 0.5 * r
+
+
+def _lmu(N: int) -> tuple[Tensor, Tensor]:
+    n = _range(N)
+    r = 2 * n + 1
+    sign = torch.where(n[:, None] < n, -1.0, (-1.0) ** (n[:, None] - n + 1))
+    return sign * r[:, None], (-1.0) ** n * r
+
+
+def _lagt(N: int) -> tuple[Tensor, Tensor]:
+    ones = torch.ones(N, dtype=torch.float64)
+    return 0.5 * torch.diag(ones) - torch.tril(ones.expand(N, N)), ones
+
+
+def _tlagt(N: int) -> tuple[Tensor, Tensor]:
+    """Tilted Laguerre with tilt 1, which is no tilt."""
+    ones = torch.ones(N, dtype=torch.float64)
+    return -torch.tril(ones.expand(N, N)), ones
+
+
+def _glagt(N: int) -> tuple[Tensor, Tensor]:
+    """Generalised Laguerre at alpha = 0, with tilt beta = 0.01."""
+    beta = 0.01
+    ones = torch.ones(N, dtype=torch.float64)
+    A = -0.5 * (1 + beta) * torch.diag(ones) - torch.tril(ones.expand(N, N), -1)
+    return A, ones * beta**0.5
+
+
+def _fourier_basis(N: int) -> tuple[Tensor, Tensor]:
+    """Derivative of the basis (1, cos 2 pi t, sin 2 pi t, ...) on [0, 1] and its value at 0."""
+    if N % 2:
+        raise ValueError(f"A Fourier measure needs an even state size, not {N}.")
+    pairs = torch.stack((torch.zeros(N // 2, dtype=torch.float64), _range(N // 2)), -1).flatten()[1:]
+    rotation = 2 * math.pi * (torch.diag(pairs, -1) - torch.diag(pairs, 1))
+    value = torch.zeros(N, dtype=torch.float64)
+    value[0::2] = 2**0.5
+    value[0] = 1
+    return rotation, value
+
+
+def _fourier(N: int) -> tuple[Tensor, Tensor]:
+    rotation, B = _fourier_basis(N)
+    return 0.5 * rotation - B[:, None] * B, B
+
+
+def _fourier_decay(N: int) -> tuple[Tensor, Tensor]:
+    rotation, B = _fourier_basis(N)
+    return 0.5 * rotation - 0.5 * B[:, None] * B, 0.5 * B
+
+
+def _fourier_diag(N: int) -> tuple[Tensor, Tensor]:
+    rotation, B = _fourier_basis(N)
+    return rotation - 0.5 * torch.eye(N, dtype=torch.float64), B
+
+
+def _fourier2(N: int) -> tuple[Tensor, Tensor]:
+    rotation, B = _fourier_basis(N)
+    return rotation - 2 * B[:, None] * B, 2 * B
+
+
+_SYSTEMS: dict[str, Callable[[int], tuple[Tensor, Tensor]]] = {
+    "legs": _legs,
+    "legsd": _legsd,
+    "legt": _legt,
+    "lmu": _lmu,
+    "lagt": _lagt,
+    "tlagt": _tlagt,
+    "glagt": _glagt,
+    "fourier": _fourier,
+    "fourier_decay": _fourier_decay,
+    "fourier_diag": _fourier_diag,
+    "fourier2": _fourier2,
+}
+
+
+def _legt_correction(N: int) -> Tensor:
+    r = (_range(N) + 0.5).sqrt()
+    even = (_range(N) % 2 == 0).to(r)
+    return torch.stack((r * (1 - even), r * even))
+
+
+_CORRECTIONS: dict[str, Callable[[int], Tensor]] = {
+    "legs": lambda N: (_range(N) + 0.5).sqrt()[None],
+    "legsd": lambda N: torch.zeros(1, N, dtype=torch.float64),
+    "legt": _legt_correction,
+    "lagt": lambda N: torch.full((1, N), 0.5**0.5, dtype=torch.float64),
+    "fourier": lambda N: _fourier_basis(N)[1][None],
+    "fourier_decay": lambda N: 0.5**0.5 * _fourier_basis(N)[1][None],
+    "fourier_diag": lambda N: torch.zeros(1, N, dtype=torch.float64),
+    "fourier2": lambda N: 2**0.5 * _fourier_basis(N)[1][None],
+}

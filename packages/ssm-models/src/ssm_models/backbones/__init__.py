@@ -1,0 +1,1 @@
+"""Backbones: sequence layers put together."""

@@ -1,0 +1,39 @@
+"""Normalisation of (..., H), with a form for single samples."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm over all leading axes; ``step`` always takes the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, -2)).view(x.shape)
+
+    def step(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm over the features."""
+
+    def step(self, x: Tensor) -> Tensor:
+        return self(x)
+
+
+class NoNorm(nn.Identity):
+    """No normalisation; takes the width as the others do."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+
+    def step(self, x: Tensor) -> Tensor:
+        return x
+
+
+Norm = BatchNorm | LayerNorm | NoNorm
+
+
+def make_norm(kind: str, d_model: int) -> Norm:
+    """The norm of a name: ``batch``, ``layer`` or ``none``."""
+    return {"batch": BatchNorm, "layer": LayerNorm, "none": NoNorm}[kind](d_model)

@@ -1,0 +1,15 @@
+"""State space kernels: parameters that give a convolution kernel and the recurrence that equals it."""
+
+from ssm_models.config import KernelConfig
+from ssm_models.kernels.base import Kernel
+from ssm_models.kernels.diagonal import DiagonalKernel
+
+
+def make_kernel(d_model: int, channels: int, config: KernelConfig) -> Kernel:
+    """The kernel that a configuration names, for H features and C channels."""
+    return KERNELS[config.kernel](d_model, channels, config)
+
+
+KERNELS = {"diagonal": DiagonalKernel}
+
+__all__ = ["KERNELS", "DiagonalKernel", "Kernel", "make_kernel"]

@@ -1,0 +1,40 @@
+"""The recurrent form of a kernel of finite length: its state is the window of the last inputs."""
+
+import torch
+from ssm_core.ops import long_conv
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssm_models.layers.base import Stepper
+
+
+def fir_scan(u: Tensor, window: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Convolve a chunk with a finite kernel.
+
+    Args:
+        u: input (B, L, H).
+        window: the inputs before it (B, W, H); what is missing of K - 1 counts as zero.
+        k: kernel (C, H, K).
+
+    Returns:
+        Output (B, L, C, H) and the next window, as long as the given one or K - 1 if that is longer.
+    """
+    size = max(window.shape[1], k.shape[-1] - 1)
+    past = F.pad(window, (0, 0, size - window.shape[1], 0))
+    whole = torch.cat((past.to(u.dtype), u), 1)
+    return long_conv(whole, k)[:, size:], whole[:, u.shape[1] :].to(window.dtype)
+
+
+def fir_stepper(k: Tensor) -> Stepper:
+    """One sample of :func:`fir_scan`: ``u`` (B, H) and the window to (B, C, H) and the next window."""
+    taps = k.flip(-1).permute(2, 0, 1)  # (K, C, H), oldest first
+
+    def step(u: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+        whole = torch.cat((window, u.to(window.dtype)[:, None]), 1)
+        if whole.shape[1] < len(taps):
+            whole = F.pad(whole, (0, 0, len(taps) - whole.shape[1], 0))
+        recent = whole[:, -len(taps) :]
+        y = torch.einsum("bkh,kch->bch", recent, taps.to(recent.dtype))
+        return y.to(u.dtype), whole[:, 1:]
+
+    return step

@@ -1,0 +1,54 @@
+"""Parameters with a transform, a learning rate and a weight decay of their own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssm_models.config import Transform
+
+_FLOOR = 1e-4
+
+TRANSFORMS: dict[Transform, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "exp": torch.exp,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    # The floor keeps a mode alive whose parameter turned negative.
+    "relu": lambda x: F.relu(x) + _FLOOR,
+}
+
+_INVERSES: dict[Transform, Callable[[Tensor], Tensor]] = {
+    "none": lambda y: y,
+    "exp": torch.log,
+    "softplus": lambda y: y + torch.log(-torch.expm1(-y)),
+    "sigmoid": torch.logit,
+    "relu": lambda y: y,
+}
+
+
+def inverse(value: Tensor, transform: Transform) -> Tensor:
+    """The parameter whose transform is ``value``, raised to 1e-4 where it is smaller."""
+    if transform == "sigmoid" and bool((value >= 1).any()):
+        raise ValueError("A sigmoid stays below 1 and cannot start from larger values; use exp or softplus.")
+    return _INVERSES[transform](value.clamp_min(_FLOOR))
+
+
+def register(
+    module: nn.Module, name: str, value: Tensor, *, lr: float | None = None, wd: float | None = None
+) -> None:
+    """Give ``module`` a parameter in the default dtype, with its own learning rate and weight decay.
+
+    They travel as the attribute ``optim`` of the parameter; :func:`ssm_models.optim.parameter_groups`
+    reads them. None: the run's. A learning rate of 0 makes the value a buffer.
+    """
+    value = value.detach().to(torch.get_default_dtype()).clone()
+    if lr == 0:
+        module.register_buffer(name, value)
+        return
+    parameter = nn.Parameter(value)
+    options: dict[str, Any] = {"lr": lr, "weight_decay": wd}
+    parameter.optim = {key: each for key, each in options.items() if each is not None}  # type: ignore[attr-defined]
+    module.register_parameter(name, parameter)

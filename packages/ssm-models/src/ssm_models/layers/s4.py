@@ -1,0 +1,134 @@
+"""The S4 layer: a long convolution for each feature, a nonlinearity, and a map that mixes the features."""
+
+import torch
+from ssm_core.ops import long_conv
+from torch import Tensor, nn
+
+from ssm_models.config import LayerConfig
+from ssm_models.kernels import make_kernel
+from ssm_models.kernels.fir import fir_scan, fir_stepper
+from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, dropout, mask_padding
+
+
+class S4Layer(SequenceLayer):
+    """Convolution with a state space kernel, skip, activation, output map; with the options of LayerConfig.
+
+    Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), figure 1
+    and section 3.4; the gate and bottleneck are those of "Long Range Language Modeling via Gated State
+    Spaces" (arXiv:2206.13947), section 3.
+
+    Args:
+        d_model: H.
+        config: the options.
+
+    Raises:
+        ValueError: the sizes do not fit.
+    """
+
+    def __init__(self, d_model: int, config: LayerConfig) -> None:
+        super().__init__()
+        self.config = config
+        factor = config.bottleneck or 1
+        if d_model % factor:
+            raise ValueError(f"bottleneck must divide d_model: {d_model} is no multiple of {factor}.")
+        inner = d_model // factor
+        width = inner * config.channels
+        if config.activation == "glu":
+            if width % 2:
+                raise ValueError(
+                    f"activation=glu halves the features, and {width} (channels x features) is odd."
+                )
+            width //= 2
+        self.input_linear = nn.Linear(d_model, inner) if config.bottleneck else None
+        self.D = nn.Parameter(torch.randn(config.channels, inner))
+        self.kernel = make_kernel(inner, config.channels * (2 if config.bidirectional else 1), config)
+        self.drop_kernel = nn.Dropout(config.drop_kernel)
+        self.drop = dropout(config.dropout, config.tie_dropout)
+        self.input_gate, self.output_gate = None, None
+        if config.gate is not None:
+            gated = inner * config.gate
+            self.input_gate = nn.Linear(inner, gated)
+            if gated != width:
+                self.output_gate = nn.Linear(width, gated)
+            width = gated
+        self.output_linear = None
+        self.d_output = width
+        if config.final_act is not None:
+            self.d_output = d_model
+            self.output_linear = nn.Linear(width, d_model * (2 if config.final_act == "glu" else 1))
+
+    def forward(
+        self, u: Tensor, state: State = None, *, lengths: Tensor | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, State]:
+        u = self._enter(mask_padding(u, lengths))
+        if state is None:
+            y = self._convolve(u, rate)
+        else:
+            self._refuse_recurrence()
+            if lengths is not None:
+                raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
+            if self.config.l_max is None:
+                y, state = self.kernel.scan(u, state, rate)
+            else:
+                y, state = fir_scan(u, state, self._cut_kernel(rate))
+        return self._leave(u, y), state
+
+    def initial_state(self, batch_size: int) -> State:
+        self._refuse_recurrence()
+        if self.config.l_max is None:
+            return self.kernel.initial_state(batch_size)
+        dtype = torch.promote_types(self.D.dtype, torch.float32)
+        return self.D.new_zeros(batch_size, self.config.l_max - 1, self.D.shape[1], dtype=dtype)
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        self._refuse_recurrence()
+        if self.config.l_max is None:
+            kernel_step = self.kernel.stepper(rate)
+        else:
+            kernel_step = fir_stepper(self._cut_kernel(rate))
+
+        def step(u: Tensor, state: State) -> tuple[Tensor, State]:
+            u = self._enter(u)
+            y, state = kernel_step(u, state)
+            return self._leave(u, y), state
+
+        return step
+
+    def why_not_causal(self) -> str:
+        return "a bidirectional layer needs the future of its input; set bidirectional=false."
+
+    def _refuse_recurrence(self) -> None:
+        if self.config.bidirectional:
+            raise ValueError(f"S4Layer carries no state: {self.why_not_causal()}")
+
+    def _enter(self, u: Tensor) -> Tensor:
+        return u if self.input_linear is None else self.input_linear(u)
+
+    def _convolve(self, u: Tensor, rate: float) -> Tensor:
+        """(B, L, H) to (B, L, C, H)."""
+        L = u.shape[1]
+        if self.config.l_max is not None:
+            L = min(L, round(self.config.l_max / rate))
+        k = self.drop_kernel(self.kernel(L, rate))
+        if not self.config.bidirectional:
+            return long_conv(u, k)
+        forward, backward = k.chunk(2)
+        return long_conv(u, forward, backward)
+
+    def _cut_kernel(self, rate: float) -> Tensor:
+        assert self.config.l_max is not None
+        return self.drop_kernel(self.kernel(round(self.config.l_max / rate), rate))
+
+    def _leave(self, u: Tensor, y: Tensor) -> Tensor:
+        """Input (..., H) and convolution (..., C, H) to the layer's output (..., d_output)."""
+        config = self.config
+        y = torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype)).flatten(-2)
+        y = self.drop(ACTIVATIONS[config.activation](y))
+        if self.input_gate is not None:
+            if self.output_gate is not None:
+                y = self.output_gate(y)
+            gate = ACTIVATIONS[config.gate_act](self.input_gate(u))
+            y = ACTIVATIONS[config.mult_act](y * gate)
+        if self.output_linear is not None and config.final_act is not None:
+            y = ACTIVATIONS[config.final_act](self.output_linear(y))
+        return y

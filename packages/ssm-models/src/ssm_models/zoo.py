@@ -1,0 +1,22 @@
+"""Named models: a paper's name gives its configuration class with the paper's presets. Does not import torch.
+
+A preset holds what makes the model that model; a recipe adds sizes and training. The S4D presets follow
+the authors' code of the papers' numbers: bilinear discretisation, every feature its own A, B and step.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from ssm_models.config import S4Config, StackConfig
+
+_s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
+
+ZOO: dict[str, Callable[..., StackConfig]] = {
+    # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
+    # Plain "S4D" is S4D-LegS, the row that later papers reprint under that name.
+    "s4d": partial(_s4d, init="diag-legs"),
+    "s4d-legs": partial(_s4d, init="diag-legs"),
+    "s4d-inv": partial(_s4d, init="diag-inv"),
+    "s4d-lin": partial(_s4d, init="diag-lin"),
+    "s4d-real": partial(_s4d, init="diag-real", is_real=True),
+}
