@@ -3,9 +3,12 @@
 from torch import Tensor
 
 from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
-from ssm_core.ops.cauchy import naive
+from ssm_core.ops.cauchy import naive, torch
 
-_cauchy = Operator("cauchy", {Backend.NAIVE: Implementation(naive.cauchy)})
+_cauchy = Operator(
+    "cauchy",
+    {Backend.TORCH: Implementation(torch.cauchy), Backend.NAIVE: Implementation(naive.cauchy)},
+)
 
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor, *, backend: Backend | str = Backend.AUTO) -> Tensor:

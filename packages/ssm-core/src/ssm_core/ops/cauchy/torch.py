@@ -1,0 +1,149 @@
+r"""The Cauchy product in real arithmetic, with one complex tensor for all numerators.
+
+A conjugate pair has a numerator of degree one and a denominator of degree two,
+
+    v / (i y - w) + v* / (i y - w*) = (p + i q y) / D,    p = -2 Re(v w*),  q = 2 Re v,
+    D = |w|^2 - y^2 - 2 i y Re w,
+
+so ``1 / D = t + i r`` (H, M, F) is shared by all numerators and the sums over m are matrix products:
+
+    Re = p t - y q r,    Im = p r + y q t.
+
+``|w|^2 - y^2`` is taken as ``Re(w)^2 - (y - Im w)(y + Im w)``, which keeps float32 exact at a resonance.
+Every node, with the poles it meets, is divided by a power of two near ``|y|``, without rounding, so that
+``|D|^2`` neither overflows at the Nyquist frequency, where y may be 1e16, nor vanishes at zero.
+
+The gradient of the poles needs the products of ``1 / D^2`` with 1, y and y^2: matrix products again.
+Blocks of heads and nodes keep the working set in a CPU's cache and the memory bounded on any device.
+
+The forward and the backward pass are custom operators, which ``torch.compile`` takes as they are: it
+would unroll the blocks.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BLOCK_CPU = 2**18  # elements of t in a block: what fits a core's cache
+_BLOCK_GPU = 2**24  # 64 MiB in float32
+_SMALLEST_SCALE = 2.0**-10  # leaves poles from 1e-9 to 1e6 in range at y = 0, in float32
+
+
+@torch.library.custom_op("ssm_core::cauchy", mutates_args=())
+def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    """``sum_m v / (i y - w) + v* / (i y - w*)``."""
+    K, H = v.shape[:2]
+    p, q = _numerators(v, w)
+    pq = torch.cat((p, q)).transpose(0, 1).contiguous()  # (H, 2K, M)
+    node, shrink = _scaled(y)
+    twice, once = shrink.square(), shrink * node  # what turns the scaled t into t and y t
+    out = v.new_empty(K, H, y.shape[0], 2)
+    for h, f in _blocks(w, y):
+        sums = torch.bmm(pq[h], _inverse(w[h], node[f], shrink[f]).flatten(2)).unflatten(2, (2, -1))
+        pt, pr = sums[:, :K].transpose(0, 1).unbind(2)
+        qt, qr = sums[:, K:].transpose(0, 1).unbind(2)
+        torch.sub(twice[f] * pt, once[f] * qr, out=out[:, h, f, 0])
+        torch.add(twice[f] * pr, once[f] * qt, out=out[:, h, f, 1])
+    return out
+
+
+@torch.library.custom_op("ssm_core::cauchy_backward", mutates_args=())
+def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of v and w."""
+    K, H, M, _ = v.shape
+    node, shrink = _scaled(y)
+    twice, once = shrink.square(), shrink * node
+    # Sums over the nodes of the gradient with t + i r and (t + i r)^2; their rows count powers of y.
+    first = v.new_zeros(H, 2 * K, M)
+    second = v.new_zeros(H, 3 * K, M)
+    for h, f in _blocks(w, y):
+        inverse = _inverse(w[h], node[f], shrink[f])
+        real, imag = grad[:, h, f].transpose(0, 1).unbind(-1)  # (H, K, F)
+        level = torch.stack((real, imag), 2)
+        slope = torch.stack((imag, -real), 2)
+        rows = torch.cat((twice[f] * level, once[f] * slope), 1)
+        first[h].baddbmm_(rows.flatten(2), inverse.flatten(2).transpose(1, 2))
+        t, r = inverse.unbind(2)
+        product = t * r
+        t.square_().addcmul_(r, r, value=-1)
+        torch.add(product, product, out=r)
+        rows = torch.cat((twice[f] ** 2 * level, once[f] * twice[f] * slope, once[f] ** 2 * level), 1)
+        second[h].baddbmm_(rows.flatten(2), inverse.flatten(2).transpose(1, 2))
+    grad_p, grad_q = first.transpose(0, 1).unflatten(0, (2, K))
+    z0, z1, z2 = second.transpose(0, 1).unflatten(0, (3, K))
+    p, q = _numerators(v, w)
+    (vr, vi), (wr, wi) = v.unbind(-1), w.unbind(-1)
+    # D depends on w through |w|^2 and Re w.
+    grad_modulus = -(p * z0 + q * z1).sum(0)
+    grad_real = 2 * (p * z1 - q * z2).sum(0)
+    grad_v = torch.stack((2 * grad_q - 2 * wr * grad_p, -2 * wi * grad_p), -1)
+    grad_w = torch.stack(
+        (
+            2 * wr * grad_modulus + grad_real - 2 * (vr * grad_p).sum(0),
+            2 * wi * grad_modulus - 2 * (vi * grad_p).sum(0),
+        ),
+        -1,
+    )
+    return grad_v, grad_w
+
+
+@cauchy.register_fake
+def _(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    return v.new_empty(*v.shape[:2], y.shape[0], 2)
+
+
+@_cauchy_backward.register_fake
+def _(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return v.new_empty(v.shape), w.new_empty(w.shape)
+
+
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    return *_cauchy_backward(grad, *ctx.saved_tensors), None
+
+
+cauchy.register_autograd(_backward, setup_context=_keep)
+
+
+def _numerators(v: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """p and q, each (K, H, M)."""
+    return -2 * (v * w).sum(-1), 2 * v[..., 0]
+
+
+def _scaled(y: Tensor) -> tuple[Tensor, Tensor]:
+    """``y / s`` and ``1 / s`` for a power of two s near ``|y|``."""
+    _, exponent = torch.frexp(y.abs().clamp_min(_SMALLEST_SCALE))
+    shrink = torch.ldexp(torch.ones_like(y), -exponent)
+    return y * shrink, shrink
+
+
+def _inverse(w: Tensor, node: Tensor, shrink: Tensor) -> Tensor:
+    """``s^2 / D`` as (H, M, 2, F)."""
+    out = w.new_empty(*w.shape[:2], 2, node.shape[0])
+    t, r = out.unbind(2)
+    wr, wi = w.unsqueeze(-1).unbind(-2)
+    below = wi * shrink
+    above = node + below
+    torch.sub(node, below, out=below)
+    torch.mul(wr.square(), shrink.square(), out=t).addcmul_(below, above, value=-1)
+    torch.mul(2 * wr, node * shrink, out=r)
+    modulus = torch.mul(t, t, out=above).addcmul_(r, r).reciprocal_()
+    t.mul_(modulus)
+    r.mul_(modulus)
+    return out
+
+
+def _blocks(w: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Slices of heads and nodes, each block of bounded size."""
+    H, M, _ = w.shape
+    size = _BLOCK_GPU if w.is_cuda else _BLOCK_CPU
+    nodes = max(1, min(y.shape[0], size // M))
+    heads = max(1, size // (M * nodes))
+    for h in range(0, H, heads):
+        for f in range(0, y.shape[0], nodes):
+            yield slice(h, h + heads), slice(f, f + nodes)
