@@ -12,6 +12,8 @@ import yaml
 from ssm_bench.errors import UserError, unknown
 
 SCALES = ("paper", "mini", "smoke")
+#: The recipe file that a layer of the user's own takes.
+CUSTOM = "custom"
 
 
 def benchmarks_root() -> Path:
@@ -20,9 +22,7 @@ def benchmarks_root() -> Path:
     for root in (package.parents[3] / "benchmarks", package / "benchmarks"):
         if root.is_dir():
             return root
-    raise UserError(
-        f"No benchmarks/ folder was found beside {package}; reinstall ssm-bench or run from the checkout."
-    )
+    raise UserError(f"No benchmarks/ folder was found beside {package}; reinstall ssm-bench or run from the checkout.")
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Benchmark:
                 raise UserError(f"There is no file {file}; --model takes path/to/file.py:Class.")
             if not attribute.isidentifier():
                 raise UserError(f"'{attribute}' is not a class name; --model takes path/to/file.py:Class.")
-        elif model not in self.models:
-            raise unknown(f"model of {self.name}", model, self.models)
+        elif model not in self.models or model == CUSTOM:
+            raise unknown(f"model of {self.name}", model, set(self.models) - {CUSTOM})
         return model
 
 

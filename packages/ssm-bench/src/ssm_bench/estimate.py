@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy
 from ssm_bench.catalog import benchmark
 from ssm_bench.config import Recipe
 from ssm_bench.plan import Cell
-from ssm_bench.record import Record
 from ssm_bench.recipe import as_yaml
+from ssm_bench.record import Record
 from ssm_bench.task import interface
 
 #: A forward pass takes about a third of a training step.
@@ -68,9 +68,7 @@ def _published_shape(recipe: Recipe) -> tuple[Interface, dict[str, int]]:
     return Interface(**{key: value for key, value in shape.items() if key != "sizes"}), sizes
 
 
-def _time(
-    model: torch.nn.Module, io: Interface, recipe: Recipe, sizes: dict[str, int]
-) -> tuple[int, float, str]:
+def _time(model: torch.nn.Module, io: Interface, recipe: Recipe, sizes: dict[str, int]) -> tuple[int, float, str]:
     """Steps of the run, seconds a step, and where that was measured."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = recipe.trainer.batch_size
@@ -93,9 +91,7 @@ def _time(
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     per_epoch = sizes["train"] // batch if recipe.trainer.drop_last else -(-sizes["train"] // batch)
-    name = (
-        torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    )
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return recipe.trainer.epochs * per_epoch, statistics.median(seconds[1:]) * batch / measured, name
 
 

@@ -1,4 +1,4 @@
-"""A command line becomes a plan: the list of cells (benchmark, task, model, scale, seed) to run. Does not import torch."""
+"""A command line becomes a plan: the cells (benchmark, task, model, scale, seed) to run. Does not import torch."""
 
 from __future__ import annotations
 

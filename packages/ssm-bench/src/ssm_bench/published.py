@@ -32,9 +32,7 @@ def published_rows(benchmark: Benchmark) -> list[Published]:
     for model in benchmark.meta.get("published", []):
         own = [row for row in rows if row["model"] == model and row["task"] in benchmark.tasks]
         if not own:
-            raise UserError(
-                f"benchmark.yaml of {benchmark.name} names the published row {model}; {file} has none."
-            )
+            raise UserError(f"benchmark.yaml of {benchmark.name} names the published row {model}; {file} has none.")
         failed = {row["task"] for row in own if row["value"] == "chance"}
         values = {row["task"]: float(row["value"]) for row in own if row["task"] not in failed}
         values |= {task: 100 * benchmark.tasks[task]["chance"] for task in failed}

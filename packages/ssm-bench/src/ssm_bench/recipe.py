@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ssm_bench.catalog import Benchmark, is_custom
+from ssm_bench.catalog import CUSTOM, Benchmark, is_custom
 from ssm_bench.config import OptimizerConfig, Recipe, Runtime, SchedulerConfig, TrainerConfig
 from ssm_bench.errors import UserError, unknown
 
@@ -20,7 +20,7 @@ RUNTIME_KEYS = tuple(f.name for f in dataclasses.fields(Runtime))
 FREE_KEYS = ("seed", "must_beat_chance")
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def _compose(folder: Path, task: str, model: str, recipe: str, scale: str) -> str:
     """Hydra's composition of the benchmark folder, as JSON (a cached value must not be mutable)."""
     from hydra import compose, initialize_config_dir
@@ -48,7 +48,7 @@ def compose_recipe(
     """
     benchmark.check_task(task)
     benchmark.check_model(model)
-    file = "custom" if is_custom(model) else model
+    file = CUSTOM if is_custom(model) else model
     family = benchmark.models[file]["recipe"]
     if not (benchmark.folder / "recipe" / family / f"{task}.yaml").is_file():
         raise UserError(f"The model {model} has no recipe for {benchmark.name}/{task}.")
@@ -90,6 +90,7 @@ def _override(tree: dict[str, Any], word: str) -> None:
 
 def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[Recipe, Runtime]:
     from ssm_data import DATASETS
+    from ssm_models.config import CustomConfig
     from ssm_models.zoo import ZOO
 
     known = {"data", "model", *SECTIONS, *FREE_KEYS, *RUNTIME_KEYS}
@@ -103,9 +104,9 @@ def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[R
         raise unknown("data set", dataset, DATASETS)
     options = dict(tree["model"])
     name = options.pop("name")
-    if name not in ZOO:
+    if name not in ZOO and name != CUSTOM:
         raise unknown("model", name, ZOO)
-    preset = ZOO[name]
+    preset = partial(CustomConfig) if name == CUSTOM else cast(partial, ZOO[name])
     recipe = {
         "benchmark": benchmark.name,
         "version": benchmark.meta["version"],
@@ -121,7 +122,7 @@ def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[R
 
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     """A frozen dataclass from plain values, or a sentence that says which key or value is wrong."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     names = {f.name for f in dataclasses.fields(cls)}
     for key in values:
@@ -131,15 +132,14 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
         return _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        key = prefix + ".".join(
-            str(part) for part in first["loc"] if str(part) in names or isinstance(part, str)
-        )
-        raise UserError(
-            f"{key}={first['input']!r} is not valid: {first['msg']}.".replace("..", ".")
-        ) from error
+        if "error" in first.get("ctx", {}):
+            # A check of the dataclass itself, which is a whole sentence.
+            raise UserError(str(first["ctx"]["error"])) from error
+        key = prefix + str(first["loc"][0]) if first["loc"] else prefix.rstrip(".")
+        raise UserError(f"{key}={first['input']!r} is not valid: {first['msg'].rstrip('.')}.") from error
 
 
-@functools.lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def _adapter(cls: type) -> Any:
     from pydantic import TypeAdapter
 

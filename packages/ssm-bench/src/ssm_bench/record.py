@@ -1,4 +1,4 @@
-"""The record of a finished run: one JSON file that says what was run, where, and what came out. Does not import torch."""
+"""The record of a finished run: one JSON file on what was run, where, and what came out. Does not import torch."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ class Record:
         try:
             return cls(**json.loads(file.read_text()))
         except (json.JSONDecodeError, TypeError) as error:
-            raise UserError(
-                f"{file} is not a record ({error}); delete the file to run its cell again."
-            ) from error
+            raise UserError(f"{file} is not a record ({error}); delete the file to run its cell again.") from error
 
 
 def find_records(*roots: Path) -> Iterator[Record]:

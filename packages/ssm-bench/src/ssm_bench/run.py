@@ -6,7 +6,6 @@ import logging
 import platform
 import resource
 import sys
-import time
 import warnings
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,10 +21,9 @@ from ssm_data.contract import Place, Prepared
 
 from ssm_bench.callbacks import Keeper, Progressing
 from ssm_bench.config import Recipe, Runtime
-from ssm_bench.errors import UserError
 from ssm_bench.plan import Cell
-from ssm_bench.record import Record, code_version, package_versions, write_atomically
 from ssm_bench.recipe import as_dict, as_yaml
+from ssm_bench.record import Record, code_version, package_versions, write_atomically
 from ssm_bench.task import ClassificationTask, interface
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}

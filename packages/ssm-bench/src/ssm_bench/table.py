@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from ssm_bench.catalog import Benchmark
@@ -19,9 +20,9 @@ from ssm_bench.record import Record
 
 #: What stands in the table's title, so that no scale can be taken for another.
 SCALE_NOTES = {
-    "paper": "paper scale: the published recipes",
-    "mini": "mini scale: real data cut down; not comparable with published numbers",
-    "smoke": "smoke scale: generated miniature data; shows that the pipeline works, not comparable with anything",
+    "paper": "Paper scale: the published recipes.",
+    "mini": "Mini scale: real data cut down; not comparable with published numbers.",
+    "smoke": "Smoke scale: generated miniature data. Shows that the pipeline works; not comparable with published numbers.",
 }
 
 
@@ -75,8 +76,7 @@ def make_results(benchmark: Benchmark, scale: str, records: Iterable[Record]) ->
             row.model,
             "",
             values := {
-                task: Value(value, mark="*" if task in row.chance else "")
-                for task, value in row.values.items()
+                task: Value(value, mark="*" if task in row.chance else "") for task, value in row.values.items()
             },
             _average(benchmark, values),
             row.source,
@@ -87,9 +87,7 @@ def make_results(benchmark: Benchmark, scale: str, records: Iterable[Record]) ->
 
 
 def _own_row(benchmark: Benchmark, model: str, tasks: dict[str, list[Record]]) -> Row:
-    values = {
-        task: _over_seeds([100 * record.value for record in records]) for task, records in tasks.items()
-    }
+    values = {task: _over_seeds([100 * record.value for record in records]) for task, records in tasks.items()}
     counts = sorted({value.n for value in values.values()})
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     overrides = next(iter(tasks.values()))[0].overrides
@@ -123,18 +121,19 @@ def as_rich(results: Results) -> Table:
     benchmark = results.benchmark
     marked = any(value.mark for row in results.published for value in row.values.values())
     table = Table(
-        title=f"{benchmark.title} v{benchmark.meta['version']}: test {benchmark.meta['metric']}, per cent\n"
-        f"[not bold]{SCALE_NOTES[results.scale]}",
-        caption="* failed in the paper: counted at chance" if marked else None,
+        title=f"{benchmark.title} v{benchmark.meta['version']}: test {benchmark.meta['metric']}, per cent",
+        caption=f"{SCALE_NOTES[results.scale]}" + ("\n* failed in the paper: counted at chance" if marked else ""),
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for index, column in enumerate(columns(results)):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0)
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in results.ours:
         table.add_row(*cells(results, row))
     if results.published:
         table.add_section()
-        table.add_row("[bold]Published[/] (paper scale)")
+        table.add_row("[bold]Published[/]")
         for row in results.published:
             table.add_row(*cells(results, row), style="dim")
     return table
@@ -142,7 +141,7 @@ def as_rich(results: Results) -> Table:
 
 def as_markdown(results: Results) -> str:
     head = columns(results)
-    lines = [f"**{results.benchmark.title}**, {SCALE_NOTES[results.scale]}.", ""]
+    lines = [f"**{results.benchmark.title}**. {SCALE_NOTES[results.scale]}", ""]
     lines += [_line(head), _line([":--", *("--:" for _ in head[1:])])]
     lines += [_line(cells(results, row)) for row in results.ours]
     if results.published:
@@ -160,9 +159,7 @@ def as_csv(results: Results) -> str:
     tasks = list(results.benchmark.tasks)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["kind", "scale", "model", "seeds", *(f"{t}{s}" for t in tasks for s in ("", "_std")), "average"]
-    )
+    writer.writerow(["kind", "scale", "model", "seeds", *(f"{t}{s}" for t in tasks for s in ("", "_std")), "average"])
     for kind, scale, rows in (
         ("own", results.scale, results.ours),
         ("published", "paper", results.published),

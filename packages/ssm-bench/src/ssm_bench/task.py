@@ -18,9 +18,7 @@ from ssm_bench.config import Recipe
 
 def interface(spec: Spec) -> Interface:
     """What a model must take and give for this data."""
-    return Interface(
-        tokens=spec.tokens, d_input=spec.d_input, d_output=spec.d_output, l_max=spec.l_max, pair=spec.pair
-    )
+    return Interface(tokens=spec.tokens, d_input=spec.d_input, d_output=spec.d_output, l_max=spec.l_max, pair=spec.pair)
 
 
 class ClassificationTask(L.LightningModule):
@@ -38,7 +36,7 @@ class ClassificationTask(L.LightningModule):
         self.loss = nn.CrossEntropyLoss()
         self.meters = nn.ModuleDict(
             {
-                split: MetricCollection(
+                f"{split}_meters": MetricCollection(
                     {"loss": MeanMetric(), "accuracy": MulticlassAccuracy(classes, average="micro")},
                     compute_groups=False,
                 )
@@ -46,7 +44,7 @@ class ClassificationTask(L.LightningModule):
             },
         )
         # An epoch that is resumed in its middle goes on with the sums of its first part.
-        self.meters["train"].persistent(True)
+        self.meters["train_meters"].persistent(True)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed((self.recipe.seed << 32) + self.global_step)
@@ -64,7 +62,7 @@ class ClassificationTask(L.LightningModule):
         x, y, lengths = batch
         logits = self.model(x, lengths)
         loss = self.loss(logits, y)
-        meters: Any = self.meters[split]
+        meters: Any = self.meters[f"{split}_meters"]
         meters["loss"].update(loss.detach(), weight=len(y))
         meters["accuracy"].update(logits.detach(), y)
         return loss
@@ -79,7 +77,7 @@ class ClassificationTask(L.LightningModule):
         self._log("test")
 
     def _log(self, split: str) -> None:
-        meters: Any = self.meters[split]
+        meters: Any = self.meters[f"{split}_meters"]
         self.log_dict({f"{split}/{name}": value for name, value in meters.compute().items()})
         meters.reset()
 

@@ -76,7 +76,7 @@ def _dispatch(words: list[str]) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{message[0].upper()}{message[1:]}. See {self.prog} --help.")
+        raise UserError(f"{message}. See {self.prog} --help.")
 
 
 def _parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -91,15 +91,13 @@ def _parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 
 def _overview() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from ssm_bench.catalog import benchmarks
+    from ssm_bench.cli.console import make_console
 
-    console = Console(highlight=False)
-    console.print(
-        "usage: bench BENCHMARK --model NAME \\[options] \\[key=value ...]\n       bench VERB \\[options]\n"
-    )
+    console = make_console()
+    console.print("usage: bench BENCHMARK --model NAME \\[options] \\[key=value ...]\n       bench VERB \\[options]\n")
     console.print("Benchmark suites for structured state space models: reproducible runs, records, tables.\n")
     grid = Table.grid(padding=(0, 3))
     for name, benchmark in benchmarks().items():

@@ -13,9 +13,7 @@ ACTIONS = ("status", "get")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action", metavar="status|get", help="status: what is there, cheaply; get: prepare what is not"
-    )
+    parser.add_argument("action", metavar="status|get", help="status: what is there, cheaply; get: prepare what is not")
     parser.add_argument("benchmark")
     parser.add_argument("--task", nargs="+", default=[], metavar="TASK", help="task(s); all without it")
     parser.add_argument("--scale", choices=SCALES, default="paper", help="whose data (default: paper)")
@@ -23,9 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
     from ssm_data.contract import DataError, Place, default_cache
+
+    from ssm_bench.cli.console import make_console
 
     if args.action not in ACTIONS:
         raise UserError(f"bench data takes status or get, not '{args.action}'.")
@@ -33,10 +32,8 @@ def run(args: argparse.Namespace) -> int:
     place = Place(args.data, default_cache())
     # The data of a task is the same for every model of its recipe family, so any model's recipe names it.
     model = next(iter(chosen.models))
-    console = Console(highlight=False)
-    table = Table(
-        "Task", "State", "Size", "What", title=f"{chosen.title}, {args.scale} scale, cache {place.cache}"
-    )
+    console = make_console()
+    table = Table("Task", "State", "Size", "What", title=f"{chosen.title}, {args.scale} scale, cache {place.cache}")
     status = 0
     for cell in make_plan(chosen, [model], args.task, args.scale, [], []):
         if args.action == "get":

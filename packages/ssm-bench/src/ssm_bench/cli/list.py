@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ssm_bench.catalog import SCALES, benchmark, benchmarks
+from ssm_bench.catalog import CUSTOM, SCALES, benchmark, benchmarks
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -12,12 +12,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
+
+    from ssm_bench.cli.console import make_console
 
     table = Table("Benchmark", "Tasks", "Models", "Scales")
     for one in [benchmark(args.benchmark)] if args.benchmark else benchmarks().values():
-        models = [name for name in one.models if name != "custom"]
+        models = [name for name in one.models if name != CUSTOM]
         table.add_row(
             f"[bold]{one.name}[/]\n{one.title}",
             "\n".join(one.tasks),
@@ -25,5 +26,5 @@ def run(args: argparse.Namespace) -> int:
             "\n".join(SCALES),
             end_section=True,
         )
-    Console(highlight=False).print(table)
+    make_console().print(table)
     return 0

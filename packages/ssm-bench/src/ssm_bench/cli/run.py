@@ -26,9 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "smoke: generated miniature data, seconds. Default: paper with a GPU, else smoke",
     )
     add_place(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: runs)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: runs)")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -62,16 +60,15 @@ def run(args: argparse.Namespace) -> int:
     scale, chosen_for = (args.scale, "") if args.scale else _default_scale()
     plan = make_plan(benchmark, args.model, args.task, scale, args.seed, args.overrides)
 
-    from rich.console import Console
     from ssm_data.contract import Place, default_cache
 
-    console = Console()
+    from ssm_bench.cli.console import make_console
+
+    console = make_console()
     place = Place(args.data, default_cache())
     if chosen_for:
         paper = f"bench {benchmark.name} --model {' '.join(args.model)} --scale paper"
-        console.print(
-            f"Scale: {scale}, because {chosen_for}. The published recipes: {paper}", highlight=False
-        )
+        console.print(f"Scale: {scale}, because {chosen_for}. The published recipes: {paper}", highlight=False)
     if args.dry_run:
         from ssm_bench.estimate import describe
 
@@ -90,9 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         console.print(f"\n[red]{len(failed)} of {len(outcomes)} runs gave no result:")
         for outcome in failed:
-            console.print(
-                f"  {outcome.cell.name}: {outcome.reason}", highlight=False, markup=False, soft_wrap=True
-            )
+            console.print(f"  {outcome.cell.name}: {outcome.reason}", highlight=False, markup=False, soft_wrap=True)
     return 1 if failed else 0
 
 

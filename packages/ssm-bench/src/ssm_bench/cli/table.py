@@ -28,9 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     chosen = benchmark(args.benchmark)
     records = [record for record in find_records(*args.out) if record.benchmark == chosen.name]
-    scales = (
-        [args.scale] if args.scale else [s for s in SCALES if any(record.scale == s for record in records)]
-    )
+    scales = [args.scale] if args.scale else [s for s in SCALES if any(record.scale == s for record in records)]
     if not scales:
         raise UserError(
             f"There is no record of {chosen.name} in {', '.join(map(str, args.out))}; "
@@ -39,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
     for scale in scales:
         results = make_results(chosen, scale, records)
         if args.format == "terminal":
-            from rich.console import Console
+            from ssm_bench.cli.console import make_console
 
-            Console().print(as_rich(results))
+            make_console().print(as_rich(results))
         else:
             print(FORMATS[args.format](results), end="")
     return 0

@@ -46,7 +46,5 @@ def run_plan(plan: Sequence[Cell], place: Place, out: Path, console: Console) ->
             continue
         outcomes.append(Outcome(cell, record))
         note = "done before" if had else f"{record.wall_seconds:.0f} s"
-        console.print(
-            f"{cell.name}: test {record.metric} {100 * record.value:.2f} % ({note})", highlight=False
-        )
+        console.print(f"{cell.name}: test {record.metric} {100 * record.value:.2f} % ({note})", highlight=False)
     return outcomes
