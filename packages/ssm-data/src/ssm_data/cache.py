@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from ssm_data.errors import DataError
 
-FORMAT = 1
+FORMAT = 2  # of the arrays of all data sets; entries of another format are not looked at
 META = "meta.json"
 
 

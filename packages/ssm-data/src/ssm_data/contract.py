@@ -192,20 +192,50 @@ class Dataset(ABC):
     def _folder(self, place: Place, plan: Plan) -> Path:
         return place.cache / self.name / cache.digest(plan.key)
 
+    def _generated_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """How much of generated splits is needed."""
+        limit = self.limit or {}
+        return {split: min(limit.get(split, size), size) for split, size in sizes.items()}
+
+    def _subset(self, split: str, size: int) -> np.ndarray:
+        """Indices of the seeded subset of a split that ``limit`` asks for, ascending, or of all."""
+        wanted = (self.limit or {}).get(split, size)
+        if wanted >= size:
+            return np.arange(size)
+        return np.sort(np.random.default_rng(SPLITS.index(split)).permutation(size)[:wanted])
+
+    def _prepared(
+        self,
+        entry: cache.Entry,
+        splits: Mapping[str, Split],
+        *,
+        tokens: bool,
+        d_input: int,
+        d_output: int,
+        l_max: int,
+        pair: bool = False,
+    ) -> Prepared:
+        """Opened splits of a classification task, with their spec."""
+        labels = splits["test"].labels
+        if self.miniature and tokens:
+            lengths = [split.lengths() for split in splits.values()]
+            l_max = max(int(length.max()) for length in lengths if length is not None)
+        spec = Spec(
+            tokens=tokens,
+            d_input=d_input,
+            d_output=d_output,
+            l_max=l_max,
+            lengths=tokens,
+            pair=pair,
+            metric="accuracy",
+            chance=float(np.bincount(labels).max() / len(labels)),
+            sizes={name: len(split) for name, split in splits.items()},
+            fingerprint=cache.digest([entry.fingerprint, self.limit]),
+        )
+        return Prepared(spec, splits)
+
     @abstractmethod
     def _plan(self, place: Place) -> Plan: ...
 
     @abstractmethod
     def _open(self, entry: cache.Entry) -> Prepared: ...
-
-
-def choose(size: int, limit: int | None) -> np.ndarray:
-    """Indices of a split of ``size`` examples, or of its seeded subset of ``limit``, in ascending order."""
-    if limit is None or limit >= size:
-        return np.arange(size)
-    return np.sort(np.random.default_rng(size).permutation(size)[:limit])
-
-
-def chance(labels: np.ndarray) -> float:
-    """Accuracy of the best constant guess."""
-    return float(np.bincount(labels).max() / len(labels))

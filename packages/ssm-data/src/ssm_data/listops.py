@@ -6,7 +6,7 @@ Tay et al., "Long Range Arena" (arXiv:2011.04006, section 2.2.1).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,20 +15,19 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import cache, parallel, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec, chance, choose
+from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared
 from ssm_data.errors import DataError
 from ssm_data.generators import listops as generator
 from ssm_data.splits import Ragged, Sequences
+from ssm_data.vocabulary import EOS, SPECIALS
 
 PUBLISHED = {"train": 96_000, "val": 2_000, "test": 2_000}
 MINIATURE = {"train": 4_000, "val": 500, "test": 500}
 MINIATURE_GRAMMAR = generator.Grammar(max_depth=3, max_args=4, min_length=4, max_length=32)
+BLOCK = 500
 
 # The reference leaves out round brackets and calls the closing bracket X.
-SPECIALS = ("<pad>", "<unk>", "<eos>")
 VOCABULARY = (*SPECIALS, *("X" if symbol == "]" else symbol for symbol in generator.SYMBOLS))
-EOS = SPECIALS.index("<eos>")
-BLOCK = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +53,9 @@ class ListOps(Dataset):
             sizes = {split: path.stat().st_size for split, path in files.items()}
             key = {"release": sizes, "l_max": self.l_max}
             sentence = f"reads the release's files in {files['train'].parent}"
-            return Plan(key, partial(self._write_release, files), sentence, sum(sizes.values()) // 2)
+            return Plan(key, partial(self._write_release, files), sentence, sum(sizes.values()) // 3)
         grammar = MINIATURE_GRAMMAR if self.miniature else generator.Grammar()
-        published = MINIATURE if self.miniature else PUBLISHED
-        limit = self.limit or {}
-        rows = {split: min(limit.get(split, size), size) for split, size in published.items()}
+        rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "l_max": self.l_max, "grammar": asdict(grammar)}
         size = sum(rows.values()) * (grammar.min_length + grammar.max_length) // 2
         sentence = f"generates {sum(rows.values()):,} expressions"
@@ -74,53 +71,35 @@ class ListOps(Dataset):
         ]
         blocks = iter(list(parallel.mapped(_generate, jobs, title="ListOps", progress=progress)))
         for split in SPLITS:
-            expressions = _take(blocks, rows[split])
-            self._write_split(writer, split, ((codes + len(SPECIALS), y) for codes, y in expressions))
+            self._write_split(writer, split, _take(blocks, rows[split]))
 
     def _write_release(self, files: dict[str, Path], writer: cache.Writer, progress: bool) -> None:
         for split, path in files.items():
-            rows = parallel.tracked(
-                read_release(path), PUBLISHED[split], title=f"ListOps: {split}", progress=progress
-            )
+            rows = parallel.tracked(read_release(path), PUBLISHED[split], title=f"ListOps {split}", progress=progress)
             self._write_split(writer, split, rows)
 
-    def _write_split(self, writer: cache.Writer, split: str, rows: Iterable[tuple[np.ndarray, int]]) -> None:
+    def _write_split(self, writer: cache.Writer, split: str, rows: Iterator[tuple[np.ndarray, int]]) -> None:
         tokens, labels = [], []
         for symbols, label in rows:
             tokens.append(np.append(symbols[: self.l_max - 1], EOS).astype(np.uint8))
             labels.append(label)
-        writer.array(f"{split}_tokens", np.concatenate(tokens))
-        writer.array(f"{split}_offsets", np.cumsum([0, *map(len, tokens)]))
-        writer.array(f"{split}_labels", np.array(labels, dtype=np.int64))
+        Ragged.store(writer, split, tokens)
+        writer.array(f"{split}_labels", np.array(labels))
 
     def _open(self, entry: cache.Entry) -> Prepared:
         splits = {}
         for split in SPLITS:
-            tokens = Ragged(entry.array(f"{split}_tokens"), entry.array(f"{split}_offsets"))
             labels = entry.array(f"{split}_labels")
-            index = choose(len(labels), (self.limit or {}).get(split))
-            splits[split] = Sequences(tokens, labels, index)
-        spec = Spec(
-            tokens=True,
-            d_input=len(VOCABULARY),
-            d_output=10,
-            l_max=min(self.l_max, MINIATURE_GRAMMAR.max_length + 1) if self.miniature else self.l_max,
-            lengths=True,
-            pair=False,
-            metric="accuracy",
-            chance=chance(splits["test"].labels),
-            sizes={split: len(data) for split, data in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, self.limit]),
-        )
-        return Prepared(spec, splits)
+            splits[split] = Sequences(Ragged.open(entry, split), labels, self._subset(split, len(labels)))
+        d_input = len(VOCABULARY)
+        return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=10, l_max=self.l_max)
 
 
 def _release(place: Place) -> dict[str, Path]:
     """The three files of the release, or nothing."""
     names = {split: f"basic_{split}.tsv" for split in SPLITS}
-    folder = sources.folder_with(
-        place.data, ("listops-1000", "lra_release/listops-1000", "."), names.values()
-    )
+    folders = ("listops-1000", "lra_release/listops-1000", ".")
+    folder = sources.folder_with(place.data, folders, names.values())
     return {split: folder / name for split, name in names.items()} if folder else {}
 
 
@@ -131,16 +110,16 @@ def read_release(path: Path) -> Iterator[tuple[np.ndarray, int]]:
         DataError: a row is not an expression and its value.
     """
     ids = {symbol: token for token, symbol in enumerate(VOCABULARY)} | {"]": VOCABULARY.index("X")}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            try:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
                 symbols = row["Source"].replace("(", " ").replace(")", " ").split()
                 yield np.array([ids[symbol] for symbol in symbols], dtype=np.uint8), int(row["Target"])
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
-                raise DataError(
-                    f"{path} is not a ListOps file of the Long Range Arena ({error!r}); "
-                    "take it from lra_release.gz, or remove it to have the data generated."
-                ) from error
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise DataError(
+            f"{path} is not a ListOps file of the Long Range Arena ({error!r}); "
+            "take it from lra_release.gz, or remove it to have the data generated."
+        ) from error
 
 
 def _generate(job: tuple[int, int, int, generator.Grammar]) -> generator.Expressions:
@@ -153,4 +132,5 @@ def _take(blocks: Iterator[generator.Expressions], rows: int) -> Iterator[tuple[
     for start in range(0, rows, BLOCK):
         block = next(blocks)
         for i in range(min(BLOCK, rows - start)):
-            yield block.codes[block.offsets[i] : block.offsets[i + 1]], int(block.values[i])
+            symbols = block.codes[block.offsets[i] : block.offsets[i + 1]]
+            yield symbols + len(SPECIALS), int(block.values[i])

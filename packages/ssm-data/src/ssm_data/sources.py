@@ -1,9 +1,50 @@
-"""Where original files come from: the user's folder, an archive, the network."""
+"""Where original files come from: the user's folder, an archive in it, the network.
+
+Archives are read member by member and never unpacked, so no member can leave a trace outside; a member
+that tries to, or that is larger than any of the published ones, is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import fnmatch
+import lzma
+import tarfile
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from ssm_data.cache import checksum
+from ssm_data.errors import DataError
+
+ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
+MEMBER_LIMIT = 1 << 30
+TIMEOUT = 30
+CHUNK = 1 << 20
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Published:
+    """An archive as its authors publish it; ``size`` in bytes."""
+
+    url: str
+    size: int
+    md5: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
 
 
 def folder_with(root: Path | None, places: Iterable[str], names: Iterable[str]) -> Path | None:
@@ -15,3 +56,112 @@ def folder_with(root: Path | None, places: Iterable[str], names: Iterable[str]) 
         if all((root / place / name).exists() for name in names):
             return root / place
     return None
+
+
+def archive(root: Path | None, stems: Iterable[str]) -> Path | None:
+    """The first archive under ``root`` that is called after one of ``stems``."""
+    if root is None:
+        return None
+    candidates = (root / f"{stem}{suffix}" for stem in stems for suffix in ARCHIVES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_folder(root: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """Path below ``root`` and content of each file that matches ``pattern``, in the order of the paths."""
+    for path in sorted(root.glob(pattern)):
+        yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def read_archive(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file in a tar archive that matches ``pattern`` (``*`` matches ``/`` too).
+
+    Raises:
+        DataError: the archive is truncated or broken, or holds a member that no genuine one has.
+    """
+    try:
+        with tarfile.open(path, "r|*") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                if name.is_absolute() or ".." in name.parts:
+                    raise DataError(f"{path} holds the unsafe member {member.name!r} and was not read further.")
+                if not member.isfile() or not fnmatch.fnmatchcase(member.name, pattern):
+                    continue
+                if member.size > MEMBER_LIMIT:
+                    raise DataError(f"{path} holds the member {member.name!r} of {member.size:,} bytes; too large.")
+                file = tar.extractfile(member)
+                assert file is not None  # a regular file has content
+                yield member.name, file.read()
+    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read to its end ({error}); the archive is truncated or broken: get it again."
+        ) from error
+
+
+def download(source: Published, folder: Path, progress: bool) -> Path:
+    """Fetches an archive into ``folder``, goes on where a broken download stopped, and verifies it.
+
+    Raises:
+        DataError: no connection, or the file is not the published one.
+    """
+    target = folder / source.name
+    partial = folder / f"{source.name}.partial"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{source.name}.lock"):
+        if target.exists():
+            return target
+        try:
+            _fetch(source, partial, progress)
+        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+            raise DataError(f"{source.url} ({source.size:,} bytes) cannot be downloaded: {error}.") from error
+        if (found := checksum(partial, "md5")) != source.md5:
+            partial.unlink()
+            raise DataError(f"{source.url} gave a file with md5 {found} where {source.md5} is published; try again.")
+        partial.replace(target)
+    return target
+
+
+def _fetch(source: Published, partial: Path, progress: bool) -> None:
+    have = partial.stat().st_size if partial.exists() else 0
+    if have >= source.size:
+        return
+    request = urllib.request.Request(source.url, headers={"Range": f"bytes={have}-"} if have else {})
+    columns: tuple[Any, ...] = (TextColumn(source.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with ExitStack() as stack:
+        reply = stack.enter_context(urllib.request.urlopen(request, timeout=TIMEOUT))
+        if reply.status != 206:  # the server sends it from the start
+            have = 0
+        file = stack.enter_context(partial.open("ab" if have else "wb"))
+        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not progress))
+        task = bar.add_task("", total=source.size, completed=have)
+        while chunk := reply.read(CHUNK):
+            file.write(chunk)
+            bar.advance(task, len(chunk))
+
+
+def hub(repository: str, split: str) -> Any:
+    """A split of a data set on the Hugging Face hub, as a ``datasets.Dataset``.
+
+    Raises:
+        DataError: it is neither on the hub's local cache nor reachable.
+    """
+    import datasets
+
+    try:
+        return datasets.load_dataset(repository, split=split)
+    except (OSError, ValueError, RuntimeError, HTTPException) as error:  # the client's many errors
+        raise DataError(f"{repository} cannot be had from the hub: {str(error).splitlines()[0]}") from error
+
+
+def first_of(attempts: Iterable[Callable[[], Found]], how_to: str) -> Found:
+    """The result of the first attempt that succeeds.
+
+    Raises:
+        DataError: none did; says why each failed, and ``how_to`` get the data by hand.
+    """
+    reasons = []
+    for attempt in attempts:
+        try:
+            return attempt()
+        except DataError as error:
+            reasons.append(str(error))
+    raise DataError(" ".join([*reasons, how_to]))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ssm_data.cache import Entry, Writer
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,17 @@ class Ragged:
 
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
+
+    @staticmethod
+    def store(writer: Writer, name: str, sequences: Sequence[np.ndarray]) -> None:
+        """Writes sequences under a name."""
+        writer.array(f"{name}_flat", np.concatenate(sequences))
+        writer.array(f"{name}_offsets", np.cumsum([0, *map(len, sequences)]))
+
+    @staticmethod
+    def open(entry: Entry, name: str) -> Ragged:
+        """Reads what :meth:`store` wrote."""
+        return Ragged(entry.array(f"{name}_flat"), entry.array(f"{name}_offsets"))
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of token sequences with a class each; sequence ``members[i, 0]`` goes with ``members[i, 1]``."""
+    """Pairs of token sequences with a class each; sequences ``members[i, 0]`` and ``members[i, 1]``."""
 
     tokens: Ragged
     members: np.ndarray
@@ -73,7 +87,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Pixels:
-    """8-bit images as sequences of pixels, row by row, with a class each; scaled to ``(x/255 - mean) / std``."""
+    """8-bit images with a class each, as sequences of pixels row by row.
+
+    Values become ``(x / 255 - mean) / std``.
+    """
 
     images: np.ndarray
     all_labels: np.ndarray
@@ -98,3 +115,10 @@ class Pixels:
 
     def lengths(self) -> None:
         return None
+
+
+def shuffled(size: int, seed: int) -> np.ndarray:
+    """The permutation by which ``torch.utils.data.random_split`` cuts a data set with a seeded generator."""
+    import torch
+
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed)).numpy()

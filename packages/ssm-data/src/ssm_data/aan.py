@@ -1,0 +1,113 @@
+"""Retrieval of the Long Range Arena: do two papers cite each other? Character by character.
+
+Radev et al., "The ACL anthology network corpus" (2013); the task is that of Tay et al.,
+"Long Range Arena" (arXiv:2011.04006, section 2.2.3).
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ssm_data import cache, miniatures, parallel, sources, vocabulary
+from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared
+from ssm_data.errors import DataError
+from ssm_data.splits import Pairs, Ragged
+
+FILES = {
+    "train": "new_aan_pairs.train.tsv",
+    "val": "new_aan_pairs.eval.tsv",
+    "test": "new_aan_pairs.test.tsv",
+}
+FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", ".")
+TRAIN_PAIRS = 147_086
+RELEASE = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
+
+Row = tuple[int, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(Dataset):
+    """Pairs of papers as characters: unrelated (0) or linked by a citation (1).
+
+    Args:
+        l_max: longest sequence, the end symbol included; longer ones are cut.
+    """
+
+    name: ClassVar[str] = "retrieval"
+    title: ClassVar[str] = "Retrieval"
+
+    l_max: int = 4000
+
+    def _plan(self, place: Place) -> Plan:
+        if self.miniature:
+            return Plan({"miniature": miniatures.VERSION}, self._write_miniature, "generates papers", 1 << 20)
+        folder = sources.folder_with(place.data, FOLDERS, FILES.values())
+        if folder is None:
+            where = f"It was looked for in {place.data}" if place.data else "No folder was named with --data"
+            missing = (
+                f"Retrieval needs the files {', '.join(FILES.values())}. {where} ({', '.join(FOLDERS)}). "
+                f"Get {RELEASE} (7.7 GB), unpack lra_release/tsv_data and name its folder with --data."
+            )
+            return Plan({"l_max": self.l_max, "release": None}, _nothing, "", None, missing)
+        sizes = {split: (folder / name).stat().st_size for split, name in FILES.items()}
+        key = {"l_max": self.l_max, "release": sizes}
+        return Plan(key, partial(self._write_release, folder), f"reads {folder}", sum(sizes.values()) // 8)
+
+    def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
+        tracked = partial(parallel.tracked, total=TRAIN_PAIRS, title="Retrieval", progress=progress)
+        self._store(writer, {split: tracked(read_release(folder / name)) for split, name in FILES.items()})
+
+    def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
+        self._store(writer, {split: iter(rows) for split, rows in miniatures.papers().items()})
+
+    def _store(self, writer: cache.Writer, splits: dict[str, Iterator[Row]]) -> None:
+        symbols: list[str] = []
+        for split in SPLITS:
+            number: dict[str, int] = {}  # papers recur in many pairs and are stored once
+            members, labels = [], []
+            for label, *texts in splits[split]:
+                members.append([number.setdefault(text[: self.l_max - 1], len(number)) for text in texts])
+                labels.append(label)
+            symbols = symbols or vocabulary.characters(list(number), min_freq=1)
+            Ragged.store(writer, split, vocabulary.encode(number, symbols, self.l_max))
+            writer.array(f"{split}_members", np.array(members))
+            writer.array(f"{split}_labels", np.array(labels))
+        writer.meta["vocabulary"] = symbols
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        splits = {}
+        for split in SPLITS:
+            labels = entry.array(f"{split}_labels")
+            index = self._subset(split, len(labels))
+            splits[split] = Pairs(Ragged.open(entry, split), entry.array(f"{split}_members"), labels, index)
+        d_input = len(entry.meta["vocabulary"])
+        return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=2, l_max=self.l_max, pair=True)
+
+
+def read_release(path: Path) -> Iterator[Row]:
+    """Class and both texts of each row of a ``new_aan_pairs.*.tsv``.
+
+    Raises:
+        DataError: a row has another form.
+    """
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for label, _, _, first, second in csv.reader(file, delimiter="\t"):
+                yield int(float(label)), first, second
+    except (ValueError, csv.Error) as error:
+        raise DataError(
+            f"{path} is not a file of pairs of the Long Range Arena ({error}); take it from {RELEASE}."
+        ) from error
+
+
+def _nothing(writer: cache.Writer, progress: bool) -> None:
+    raise AssertionError("a plan that misses its source is never carried out")

@@ -1,0 +1,116 @@
+"""Generated tiny stand-ins for data that must be obtained: the same kind of task, learnt in seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+VERSION = 1
+TRAIN, TEST = 4_000, 500
+
+NOUNS = [
+    "plot",
+    "cast",
+    "scene",
+    "music",
+    "story",
+    "actor",
+    "script",
+    "ending",
+    "camera",
+    "dialogue",
+    "pace",
+    "hero",
+]
+GOOD = ["superb", "moving", "clever", "charming", "brilliant", "fresh", "warm", "gripping"]
+BAD = ["dull", "clumsy", "tedious", "awful", "stale", "hollow", "lifeless", "messy"]
+TOPICS = (
+    ["parser", "grammar", "syntax", "treebank", "clause"],
+    ["speech", "acoustic", "phoneme", "prosody", "voice"],
+    ["translation", "bilingual", "alignment", "decoder", "corpus"],
+    ["dialogue", "agent", "turn", "intent", "response"],
+)
+FILLERS = [
+    "we",
+    "show",
+    "that",
+    "the",
+    "of",
+    "a",
+    "new",
+    "for",
+    "with",
+    "results",
+    "on",
+    "method",
+    "and",
+    "in",
+]
+
+
+def reviews() -> dict[str, list[tuple[int, str]]]:
+    """Reviews of a few sentences, ``(class, text)``; most of their adjectives tell the class."""
+    rng = np.random.default_rng(0)
+    return {split: [_review(rng) for _ in range(size)] for split, size in (("train", TRAIN), ("test", TEST))}
+
+
+def _review(rng: np.random.Generator) -> tuple[int, str]:
+    label = int(rng.integers(2))
+    sentences = rng.choice([5, 7, 9])
+    minority = rng.integers(0, sentences // 2)
+    good = rng.permutation(sentences) >= minority if label else rng.permutation(sentences) < minority
+    words = [rng.choice(GOOD if is_good else BAD) for is_good in good]
+    return label, " ".join(f"the {rng.choice(NOUNS)} was {word}." for word in words)
+
+
+def papers() -> dict[str, list[tuple[int, str, str]]]:
+    """Pairs of papers, ``(class, text, text)``; class 1 shares a topic."""
+    rng = np.random.default_rng(0)
+    sizes = {"train": TRAIN, "val": TEST, "test": TEST}
+    return {split: [_pair(rng) for _ in range(size)] for split, size in sizes.items()}
+
+
+def _pair(rng: np.random.Generator) -> tuple[int, str, str]:
+    label = int(rng.integers(2))
+    first, other = rng.permutation(len(TOPICS))[:2]
+    return label, _paper(rng, first), _paper(rng, first if label else other)
+
+
+def _paper(rng: np.random.Generator, topic: int) -> str:
+    words = np.where(rng.random(12) < 0.4, rng.choice(TOPICS[topic], 12), rng.choice(FILLERS, 12))
+    return " ".join(words)
+
+
+def textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Grey images of 16 x 16 pixels in ten classes of textures and shapes: (K, 16, 16) uint8, (K,) uint8."""
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, size in (("train", TRAIN), ("test", TEST)):
+        labels = rng.integers(0, 10, size).astype(np.uint8)
+        clean = np.stack([_texture(rng, label) for label in labels])
+        contrast = rng.uniform(60, 110, (size, 1, 1)) * rng.choice([-1, 1], (size, 1, 1))
+        noise = rng.normal(0, 12, clean.shape)
+        splits[split] = (128 + contrast * clean + noise).clip(0, 255).astype(np.uint8), labels
+    return splits
+
+
+def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
+    """One of five gratings or five shapes, values from -1 to 1."""
+    y, x = np.mgrid[:16, :16]
+    phase = rng.integers(0, 4)
+    gratings = (y + phase, x + phase, x + y + phase, x - y + phase)
+    if label < 4:
+        return np.where(gratings[label] % 4 < 2, 1.0, -1.0)
+    if label == 4:
+        return np.where(((x + phase) // 2 + y // 2) % 2, 1.0, -1.0)
+    row, column = rng.uniform(5, 10, 2)
+    radius = rng.uniform(3.5, 5)
+    down, right = np.abs(y - row), np.abs(x - column)
+    distance = np.hypot(down, right)
+    shapes = (
+        distance < radius,
+        np.abs(distance - radius) < 1,
+        np.maximum(down, right) < radius,
+        (np.minimum(down, right) < 1) & (np.maximum(down, right) < radius + 1),
+        np.abs(down - right) < 1,
+    )
+    return np.where(shapes[label - 5], 1.0, -1.0)

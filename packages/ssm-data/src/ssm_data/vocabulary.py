@@ -1,0 +1,37 @@
+"""Vocabularies of characters, and texts as their numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+SPECIALS = ("<pad>", "<unk>", "<eos>")
+PAD, UNK, EOS = range(3)
+UNICODE = 0x110000
+CHUNK = 1000
+
+
+def characters(texts: Sequence[str], min_freq: int) -> list[str]:
+    """Vocabulary of the characters that occur ``min_freq`` times: the specials, then by falling frequency."""
+    from torchtext.vocab import Vocab
+
+    counts = np.zeros(UNICODE, dtype=np.int64)
+    for start in range(0, len(texts), CHUNK):
+        counts += np.bincount(_codes("".join(texts[start : start + CHUNK])), minlength=UNICODE)
+    counter = Counter({chr(code): int(counts[code]) for code in np.flatnonzero(counts)})
+    return Vocab(counter, min_freq=min_freq, specials=list(SPECIALS)).itos
+
+
+def encode(texts: Iterable[str], vocabulary: Sequence[str], l_max: int) -> list[np.ndarray]:
+    """Each text as numbers of its characters, cut to ``l_max`` with the end symbol that is appended."""
+    dtype = np.min_scalar_type(len(vocabulary) - 1)
+    table = np.full(UNICODE, UNK, dtype=dtype)
+    for number, character in enumerate(vocabulary[len(SPECIALS) :], len(SPECIALS)):
+        table[ord(character)] = number
+    return [np.append(table[_codes(text[: l_max - 1])], dtype.type(EOS)) for text in texts]
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
