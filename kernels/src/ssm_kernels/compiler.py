@@ -48,7 +48,7 @@ def cache_directory() -> Path:
 
 
 def nvrtc_call(function, *arguments):
-    """Calls an NVRTC function of ``cuda.bindings``; returns its result, or the tuple of several, less the status."""
+    """Calls an NVRTC function; returns its result, or the tuple of several, without the status."""
     from cuda.bindings import nvrtc
 
     status, *results = function(*arguments)
@@ -100,9 +100,7 @@ def compile_unit(unit: Unit, architecture: str) -> Compiled:
         nvrtc_call(nvrtc.nvrtcGetProgramLog, program, log)
         text = log.rstrip(b"\0 \n").decode()
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            raise CompileError(
-                f"NVRTC cannot compile {unit.source} for {architecture} ({status.name}):\n{text}"
-            )
+            raise CompileError(f"NVRTC cannot compile {unit.source} for {architecture}:\n{text}")
         cubin = b" " * nvrtc_call(nvrtc.nvrtcGetCUBINSize, program)
         nvrtc_call(nvrtc.nvrtcGetCUBIN, program, cubin)
     finally:

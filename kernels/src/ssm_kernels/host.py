@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ssm_kernels.compiler import SOURCES, THREADS, CompileError, Unit
+from ssm_kernels.compiler import SOURCES, CompileError, Unit
 from ssm_kernels.runtime import Grid
 
 
@@ -27,7 +27,7 @@ def compiler() -> str | None:
 
 def kernels(unit: Unit) -> list[str]:
     """Names of the kernels in a unit's source."""
-    return re.findall(r"__launch_bounds__\(THREADS\)\s+(\w+)\(", (SOURCES / unit.source).read_text())
+    return re.findall(r"^KERNEL (\w+)\(", (SOURCES / unit.source).read_text(), re.MULTILINE)
 
 
 @cache
@@ -55,9 +55,7 @@ def build(unit: Unit) -> ctypes.PyDLL:
         return ctypes.PyDLL(str(library))  # holds the interpreter lock: the emulated block is global state
 
 
-def launch(
-    unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int], *, descending: bool = False
-) -> None:
+def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int], *, descending: bool = False) -> None:
     """Runs a kernel on CPU tensors (see ``runtime.Launch``).
 
     Between two barriers the threads of a block run one after another, ``descending`` or ascending: a kernel

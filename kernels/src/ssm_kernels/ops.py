@@ -1,7 +1,7 @@
 """The operators: launches, and their registration with torch (fake kernels, backward, ``torch.compile``).
 
-Complex tensors are real ones with a trailing 2. All are float32. The backward passes sum in a fixed order, so that
-results repeat bit for bit, and depend on no library but torch.
+Complex tensors are real ones with a trailing 2. All are float32. The backward passes sum in a fixed order,
+so that results repeat bit for bit.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ MAX_TILES = 8
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
     """``K[c, h, l] = 2 Re sum_m c[c, h, m] exp(a[h, m] l)`` for ``l = 0 .. L-1``, in one fused kernel.
 
-    The phase ``Im(a) l`` is reduced exactly, so that the error does not grow with ``l``.
+    The product ``a l`` is carried beyond float32, so that the error does not grow with ``l``.
 
     Args:
         c: (C, H, M, 2) complex coefficients; any number of rows C.
@@ -38,7 +38,7 @@ def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
 
     Returns: (C, H, L) real.
 
-    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError on another device than CUDA.
+    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
     """
     _check_float32(c=c, a=a)
     if c.dim() != 4 or a.dim() != 3 or c.shape[1:] != a.shape or a.shape[-1] != 2 or 0 in c.shape:
@@ -49,7 +49,9 @@ def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
 
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    """``sum_m v / (i y - w) + conj(v) / (i y - conj(w))``: all numerators in one fused kernel, in real arithmetic.
+    """``sum_m v / (i y - w) + conj(v) / (i y - conj(w))``, all numerators in one fused kernel.
+
+    Conjugate pairs are summed in real arithmetic; a node close to a pole loses no precision.
 
     Args:
         v: (K, H, M, 2) complex numerators; any number K.
@@ -58,16 +60,10 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
 
     Returns: (K, H, F, 2) complex.
 
-    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError on another device than CUDA.
+    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
     """
     _check_float32(v=v, w=w, y=y)
-    if (
-        v.dim() != 4
-        or v.shape[1:] != w.shape
-        or w.shape[-1] != 2
-        or y.dim() != 1
-        or 0 in (*v.shape, *y.shape)
-    ):
+    if v.dim() != 4 or v.shape[1:] != w.shape or w.shape[-1] != 2 or y.dim() != 1 or 0 in (*v.shape, *y.shape):
         raise ValueError(f"cauchy takes v (K, H, M, 2), w (H, M, 2) and y (F,), not {_shapes(v, w, y)}.")
     return cauchy_op(v, w, y)
 
@@ -76,13 +72,9 @@ def _check_float32(**tensors: Tensor) -> None:
     first = next(iter(tensors.values()))
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
-            raise ValueError(
-                f"The CUDA kernels compute in float32, but {name} is {tensor.dtype}; convert it first."
-            )
+            raise ValueError(f"The CUDA kernels compute in float32, but {name} is {tensor.dtype}; convert it first.")
         if tensor.device != first.device:
-            raise ValueError(
-                f"{name} is on {tensor.device} and the others on {first.device}; move them together."
-            )
+            raise ValueError(f"{name} is on {tensor.device} and the others on {first.device}; move them together.")
 
 
 def _shapes(*tensors: Tensor) -> str:
@@ -90,7 +82,7 @@ def _shapes(*tensors: Tensor) -> str:
 
 
 def _dense(tensor: Tensor) -> Tensor:
-    """Contiguous and aligned as the kernels' float2 loads need it, which a slice of a packed tensor may not be."""
+    """Contiguous and aligned for float2 loads, which a slice of a packed tensor may not be."""
     dense = tensor.contiguous()
     return dense if dense.data_ptr() % 8 == 0 else dense.clone()
 
@@ -106,9 +98,7 @@ def _tiles_per_block(tiles: int, rows: int) -> int:
 
 def _vandermonde_unit(L: int) -> Unit:
     rows = min(MAX_ROWS, 1 << (_blocks(L, 2 * THREADS) - 1).bit_length())
-    return Unit(
-        "vandermonde.cu", (("TERMS", TERMS), ("ROWS", rows), ("STEPS", STEPS), ("WARP_ROWS", WARP_ROWS))
-    )
+    return Unit("vandermonde.cu", (("TERMS", TERMS), ("ROWS", rows), ("STEPS", STEPS), ("WARP_ROWS", WARP_ROWS)))
 
 
 def _vandermonde(launch: Launch, c: Tensor, a: Tensor, L: int) -> Tensor:

@@ -28,7 +28,7 @@ def available() -> tuple[bool, str]:
         from cuda.bindings import driver  # noqa: F401
 
         known = supported_architectures()
-    except Exception as error:  # a missing package and a missing library come as different exceptions
+    except (ImportError, RuntimeError) as error:
         return False, (
             f"NVRTC cannot be loaded ({error}); it comes with PyTorch's CUDA wheels on Linux "
             "(packages cuda-bindings and nvidia-cuda-nvrtc)."
@@ -37,8 +37,8 @@ def available() -> tuple[bool, str]:
         return False, "torch finds no CUDA device; the CUDA kernels need an NVIDIA GPU and its driver."
     if architecture() not in known:
         return False, (
-            f"The GPU's architecture {architecture()} is not among those that the installed NVRTC compiles for: "
-            f"{', '.join(known)}."
+            f"The installed NVRTC does not compile for this GPU's architecture {architecture()}, "
+            f"only for {', '.join(known)}."
         )
     return True, f"Kernels are compiled for {architecture()} at first use ({torch.cuda.get_device_name()})."
 
@@ -55,16 +55,10 @@ def driver_call(function, *arguments):
 
 @cache
 def load_module(unit: Unit, device: int):
-    """The unit's machine code in the context of the device, which must be current. Loaded once per process."""
+    """The unit's machine code in the context of the device, which must be current."""
     from cuda.bindings import driver
 
-    # Loading allocates, which a stream capture on this thread would otherwise forbid.
-    relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
-    previous = driver_call(driver.cuThreadExchangeStreamCaptureMode, relaxed)
-    try:
-        return driver_call(driver.cuModuleLoadData, cubin(unit, architecture(device)))
-    finally:
-        driver_call(driver.cuThreadExchangeStreamCaptureMode, previous)
+    return driver_call(driver.cuModuleLoadData, cubin(unit, architecture(device)))
 
 
 @cache

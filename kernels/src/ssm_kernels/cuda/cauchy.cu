@@ -5,6 +5,7 @@
 //   TERMS       poles held in shared memory at a time
 //   NUMERATORS  numerators that a block treats together
 #include "complex.cuh"
+#include "kernel.cuh"
 
 // 1 / (i y - w) and 1 / (i y - conj(w)).
 struct Resolvents {
@@ -49,9 +50,8 @@ __device__ __forceinline__ float2 apply_transposed(Pair p, float2 g, float2 out)
 }
 
 // Grid (H, ceil(F / (2 THREADS)), ceil(K / NUMERATORS)); a thread owns two nodes.
-extern "C" __global__ void __launch_bounds__(THREADS)
-cauchy_forward(const float2 *__restrict__ v, const float2 *__restrict__ w, const float *__restrict__ y,
-               float2 *__restrict__ out, int K, int H, int M, int F) {
+KERNEL cauchy_forward(const float2 *__restrict__ v, const float2 *__restrict__ w, const float *__restrict__ y,
+                      float2 *__restrict__ out, int K, int H, int M, int F) {
   __shared__ float2 poles[TERMS];
   __shared__ float2 numerators[TERMS][NUMERATORS];
 
@@ -94,9 +94,8 @@ cauchy_forward(const float2 *__restrict__ v, const float2 *__restrict__ w, const
 //   S[k, h, m] = sum_f conj(r) g + s conj(g),   T[k, h, m] = sum_f conj(r)^2 g + s^2 conj(g),
 // over the block's share of the nodes, tiles of THREADS; moments is (chunks, K, H, M, 4).
 // Grid (H, chunks, ceil(K / NUMERATORS) ceil(M / 32)); a lane owns a pole, a warp a quarter of each tile.
-extern "C" __global__ void __launch_bounds__(THREADS)
-cauchy_moments(const float2 *__restrict__ g, const float2 *__restrict__ w, const float *__restrict__ y,
-               float4 *__restrict__ moments, int K, int H, int M, int F, int tiles) {
+KERNEL cauchy_moments(const float2 *__restrict__ g, const float2 *__restrict__ w, const float *__restrict__ y,
+                      float4 *__restrict__ moments, int K, int H, int M, int F, int tiles) {
   constexpr int WARPS = THREADS / 32;
   __shared__ float nodes[THREADS];
   __shared__ float2 tile[NUMERATORS][THREADS];
@@ -152,9 +151,8 @@ cauchy_moments(const float2 *__restrict__ g, const float2 *__restrict__ w, const
 }
 
 // dv = S, dw = sum_k conj(v) T, the chunks summed in a fixed order. Grid (ceil(H M / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-cauchy_gradient(const float4 *__restrict__ moments, const float2 *__restrict__ v, float2 *__restrict__ dv,
-                float2 *__restrict__ dw, int K, int HM, int chunks) {
+KERNEL cauchy_gradient(const float4 *__restrict__ moments, const float2 *__restrict__ v, float2 *__restrict__ dv,
+                       float2 *__restrict__ dw, int K, int HM, int chunks) {
   const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
   if (i >= HM) return;
   const long long KHM = static_cast<long long>(K) * HM;

@@ -1,4 +1,4 @@
-// Complex numbers as float2, and exp(a l) for integers l whose phase stays exact however large l is.
+// Complex numbers as float2, and exp(a l) for integers l, as exact for large l as for small.
 #pragma once
 
 __device__ __forceinline__ float2 complex(float re, float im) {
@@ -51,7 +51,7 @@ __device__ __forceinline__ Rate rate(float2 a) {
   return r;
 }
 
-// exp(a l); l is an integer of at most 24 bits.
+// exp(a l); l is an integer of at most 24 bits. What the products a l lose in rounding is put back.
 __device__ __forceinline__ float2 power(Rate a, int l) {
   const float steps = static_cast<float>(l);
   const float turns = a.turns * steps;
@@ -59,6 +59,9 @@ __device__ __forceinline__ float2 power(Rate a, int l) {
   const float phase = (turns - rintf(turns)) + rest;
   float sine, cosine;
   sincospif(2.0f * phase, &sine, &cosine);
-  const float modulus = expf(a.growth * steps);
+  const float exponent = a.growth * steps;
+  const float exponent_rest = fmaf(a.growth, steps, -exponent);
+  float modulus = expf(exponent);
+  modulus = fmaf(modulus, exponent_rest, modulus);
   return complex(modulus * cosine, modulus * sine);
 }

@@ -24,7 +24,7 @@ static Index gridDim, blockDim, blockIdx, threadIdx;
 #define __global__
 #define __device__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 // All shared arrays lie in one section, so that a new block can find them filled with NaN.
 #define __shared__ static __attribute__((section("block_shared")))
 extern "C" char __start_block_shared[], __stop_block_shared[];

@@ -7,11 +7,11 @@
 //   STEPS     backward: length of a row of the gradient
 //   WARP_ROWS backward: rows that a warp treats at once; a tile is (THREADS / 32) WARP_ROWS rows
 #include "complex.cuh"
+#include "kernel.cuh"
 
 // Grid (C H, ceil(L / (2 THREADS ROWS))). Each thread owns two columns j of ROWS rows: l = l0 + 2 THREADS r + j.
-extern "C" __global__ void __launch_bounds__(THREADS)
-vandermonde_forward(const float2 *__restrict__ c, const float2 *__restrict__ a, float *__restrict__ k,
-                    int H, int M, int L) {
+KERNEL vandermonde_forward(const float2 *__restrict__ c, const float2 *__restrict__ a, float *__restrict__ k, int H,
+                           int M, int L) {
   constexpr int FINE = 16;
   constexpr int COLUMNS = 2 * THREADS;
   constexpr int COARSE = COLUMNS / FINE;
@@ -65,9 +65,8 @@ vandermonde_forward(const float2 *__restrict__ c, const float2 *__restrict__ a, 
 // With E = exp(a l), the two moments of the gradient g of K that the gradients of c and a are made of,
 //   S0[c, h, m] = sum_l g E,   S1[c, h, m] = sum_l l g E,
 // over the block's share of l, tiles one after another; moments is (chunks, C H, M, 4). Grid (C H, chunks, ceil(M / 32)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-vandermonde_moments(const float *__restrict__ g, const float2 *__restrict__ a, float4 *__restrict__ moments,
-                    int H, int M, int L, int tiles) {
+KERNEL vandermonde_moments(const float *__restrict__ g, const float2 *__restrict__ a, float4 *__restrict__ moments,
+                           int H, int M, int L, int tiles) {
   constexpr int WARPS = THREADS / 32;
   constexpr int TILE_ROWS = WARPS * WARP_ROWS;
   constexpr int TILE = TILE_ROWS * STEPS;
@@ -139,9 +138,8 @@ vandermonde_moments(const float *__restrict__ g, const float2 *__restrict__ a, f
 }
 
 // dc = 2 conj(S0), da = 2 conj(sum_c c S1), the chunks summed in a fixed order. Grid (ceil(H M / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-vandermonde_gradient(const float4 *__restrict__ moments, const float2 *__restrict__ c, float2 *__restrict__ dc,
-                     float2 *__restrict__ da, int C, int HM, int chunks) {
+KERNEL vandermonde_gradient(const float4 *__restrict__ moments, const float2 *__restrict__ c, float2 *__restrict__ dc,
+                            float2 *__restrict__ da, int C, int HM, int chunks) {
   const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
   if (i >= HM) return;
   const long long CHM = static_cast<long long>(C) * HM;
