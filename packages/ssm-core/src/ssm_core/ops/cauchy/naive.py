@@ -6,9 +6,6 @@ from torch import Tensor
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
     """``sum_m v / (i y - w) + v* / (i y - w*)``."""
-    v, w = torch.view_as_complex(v.contiguous()), torch.view_as_complex(w.contiguous())
+    v, w = (torch.view_as_complex(each.contiguous()).unsqueeze(-1) for each in (v, w))
     z = torch.complex(torch.zeros_like(y), y)
-    poles = 1 / (z - w.unsqueeze(-1))
-    conjugate = 1 / (z - w.conj().unsqueeze(-1))
-    total = torch.einsum("khm,hmf->khf", v, poles) + torch.einsum("khm,hmf->khf", v.conj(), conjugate)
-    return torch.view_as_real(total)
+    return torch.view_as_real((v / (z - w) + v.conj() / (z - w.conj())).sum(-2))

@@ -60,17 +60,15 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
     second = v.new_zeros(H, 3 * K, M)
     for h, f in _blocks(w, y):
         inverse = _inverse(w[h], node[f], shrink[f])
-        real, imag = grad[:, h, f].transpose(0, 1).unbind(-1)  # (H, K, F)
-        level = torch.stack((real, imag), 2)
-        slope = torch.stack((imag, -real), 2)
-        rows = torch.cat((twice[f] * level, once[f] * slope), 1)
-        first[h].baddbmm_(rows.flatten(2), inverse.flatten(2).transpose(1, 2))
+        gradient = grad[:, h, f].transpose(0, 1)  # (H, K, F, 2)
+        rows = _rows(gradient, (twice[f], once[f]))
+        first[h].baddbmm_(rows, inverse.flatten(2).transpose(1, 2))
         t, r = inverse.unbind(2)
         product = t * r
         t.square_().addcmul_(r, r, value=-1)
         torch.add(product, product, out=r)
-        rows = torch.cat((twice[f] ** 2 * level, once[f] * twice[f] * slope, once[f] ** 2 * level), 1)
-        second[h].baddbmm_(rows.flatten(2), inverse.flatten(2).transpose(1, 2))
+        rows = _rows(gradient, (twice[f].square(), once[f] * twice[f], once[f].square()))
+        second[h].baddbmm_(rows, inverse.flatten(2).transpose(1, 2))
     grad_p, grad_q = first.transpose(0, 1).unflatten(0, (2, K))
     z0, z1, z2 = second.transpose(0, 1).unflatten(0, (3, K))
     p, q = _numerators(v, w)
@@ -127,15 +125,28 @@ def _inverse(w: Tensor, node: Tensor, shrink: Tensor) -> Tensor:
     out = w.new_empty(*w.shape[:2], 2, node.shape[0])
     t, r = out.unbind(2)
     wr, wi = w.unsqueeze(-1).unbind(-2)
-    below = wi * shrink
-    above = node + below
-    torch.sub(node, below, out=below)
+    below, above = torch.addcmul(node, wi, shrink, value=-1), torch.addcmul(node, wi, shrink)
     torch.mul(wr.square(), shrink.square(), out=t).addcmul_(below, above, value=-1)
     torch.mul(2 * wr, node * shrink, out=r)
     modulus = torch.mul(t, t, out=above).addcmul_(r, r).reciprocal_()
     t.mul_(modulus)
     r.mul_(modulus)
     return out
+
+
+def _rows(gradient: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+    """The gradient (H, K, F, 2) times each weight (F,), odd ones times -i: rows (H, K len(weights), 2 F).
+
+    Multiplied with a column of real and imaginary parts, a row gives ``Re sum weight (-i)^n gradient* x``.
+    """
+    H, K, F, _ = gradient.shape
+    rows = gradient.new_empty(H, len(weights), K, 2, F)
+    real, imag = gradient.unbind(-1)
+    for n, weight in enumerate(weights):
+        left, right, sign = (imag, real, -weight) if n % 2 else (real, imag, weight)
+        torch.mul(left, weight, out=rows[:, n, :, 0])
+        torch.mul(right, sign, out=rows[:, n, :, 1])
+    return rows.view(H, -1, 2 * F)
 
 
 def _blocks(w: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -31,13 +31,10 @@ def long_conv(
     for name, kernel in (("k", k), ("k_reverse", k_reverse)):
         if kernel is not None and (u.ndim != 3 or kernel.ndim != 3 or kernel.shape[1] != u.shape[2]):
             raise ValueError(
-                f"long_conv takes u (B, L, H) and {name} (C, H, K), "
-                f"not {tuple(u.shape)} and {tuple(kernel.shape)}."
+                f"long_conv takes u (B, L, H) and {name} (C, H, K), not {tuple(u.shape)} and {tuple(kernel.shape)}."
             )
     if k_reverse is not None and k_reverse.shape[0] != k.shape[0]:
-        raise ValueError(
-            f"k has {k.shape[0]} channels and k_reverse {k_reverse.shape[0]}; give both as many."
-        )
+        raise ValueError(f"k has {k.shape[0]} channels and k_reverse {k_reverse.shape[0]}; give both as many.")
     dtype, L = u.dtype, u.shape[1]
     if k_reverse is None:
         u, k = at_least_float32(u, k[..., :L])

@@ -70,8 +70,7 @@ def vandermonde_transpose(u: Tensor, a: Tensor, *, backend: Backend | str = Back
     """
     if u.ndim != 3 or a.ndim != 3 or u.shape[1] != a.shape[0] or a.shape[-1] != 2 or u.shape[-1] < 1:
         raise ValueError(
-            "vandermonde_transpose takes u (B, H, L) and a (H, M, 2), "
-            f"not {tuple(u.shape)} and {tuple(a.shape)}."
+            f"vandermonde_transpose takes u (B, H, L) and a (H, M, 2), not {tuple(u.shape)} and {tuple(a.shape)}."
         )
     u, a = at_least_float32(u, a)
     with full_precision(a):

@@ -111,9 +111,7 @@ def _blocks(g: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
     return g.reshape(g.shape[0], -1, Q)
 
 
-def _contract(
-    blocks: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool
-) -> tuple[Tensor, Tensor | None]:
+def _contract(blocks: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -> tuple[Tensor, Tensor | None]:
     """``sum_l g exp(a l)`` and, for the gradient of a, ``sum_l g l exp(a l)``; each (C, H, M, 2)."""
     H, L1, _, M = coarse.shape
     Q = fine.shape[1]
