@@ -9,6 +9,13 @@ from ssm_kernels.compiler import CompileError, Unit
 
 pytestmark = pytest.mark.usefixtures("emulation")
 
+
+@pytest.fixture(autouse=True, params=[1, ops.FULL_GRID])
+def _tiles_per_block(request, monkeypatch):
+    """Backward passes with several tiles a block, as large problems have them, and with one."""
+    monkeypatch.setattr(ops, "FULL_GRID", request.param)
+
+
 PROBLEMS = {
     "vandermonde": (ops._vandermonde, lambda: (torch.randn(2, 3, 33, 2), -torch.rand(3, 33, 2), 1025)),
     "vandermonde_backward": (

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from ssm_kernels import vandermonde
+from ssm_kernels import ops, vandermonde
 
 EPSILON = torch.finfo(torch.float32).eps
 
@@ -75,6 +75,14 @@ def test_long_kernels_keep_their_phase(device, dt, frequency):
 def test_long_gradients(device):
     L = 16385
     c, a = problem(1, 1, 3, dt=1e-3, frequency=1000.0)
+    grad = torch.randn(1, 1, L)
+    assert_gradients(gradients(vandermonde, (c.to(device), a.to(device)), L, grad), c, a, L, grad)
+
+
+def test_gradients_of_several_tiles_a_block(device, monkeypatch):
+    monkeypatch.setattr(ops, "FULL_GRID", 1)
+    L = (ops.MAX_TILES + 1) * 1024 + 5
+    c, a = problem(1, 1, 3, dt=1e-3)
     grad = torch.randn(1, 1, L)
     assert_gradients(gradients(vandermonde, (c.to(device), a.to(device)), L, grad), c, a, L, grad)
 

@@ -73,7 +73,10 @@ def supported_architectures() -> tuple[str, ...]:
 
 
 def options(unit: Unit, architecture: str) -> list[str]:
-    return [f"--gpu-architecture={architecture}", "--std=c++17", "--ptxas-options=-v", *unit.defines]
+    # Products and sums fuse only where a source says fmaf: the exact phases rely on rounded products, and the host
+    # build rounds the same way.
+    arithmetic = ["--fmad=false"]
+    return [f"--gpu-architecture={architecture}", "--std=c++17", *arithmetic, "--ptxas-options=-v", *unit.defines]
 
 
 def headers() -> dict[str, str]:
