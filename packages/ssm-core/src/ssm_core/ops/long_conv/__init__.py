@@ -3,9 +3,12 @@
 from torch import Tensor
 
 from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
-from ssm_core.ops.long_conv import naive
+from ssm_core.ops.long_conv import naive, torch
 
-_long_conv = Operator("long_conv", {Backend.NAIVE: Implementation(naive.long_conv)})
+_long_conv = Operator(
+    "long_conv",
+    {Backend.TORCH: Implementation(torch.long_conv), Backend.NAIVE: Implementation(naive.long_conv)},
+)
 
 
 def long_conv(

@@ -3,9 +3,12 @@
 from torch import Tensor
 
 from ssm_core.backends import Backend, Implementation, Operator
-from ssm_core.ops.step import naive
+from ssm_core.ops.step import naive, torch
 
-_ssm_step = Operator("ssm_step", {Backend.NAIVE: Implementation(naive.ssm_step)})
+_ssm_step = Operator(
+    "ssm_step",
+    {Backend.TORCH: Implementation(torch.ssm_step), Backend.NAIVE: Implementation(naive.ssm_step)},
+)
 
 
 def ssm_step(

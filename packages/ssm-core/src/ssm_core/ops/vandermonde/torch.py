@@ -96,7 +96,7 @@ def _powers(a: Tensor, step: int, n: int) -> Tensor:
 
 def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
     """``Re sum_m c exp(a l)`` for all L1 Q values of l, (C, H, L1 Q)."""
-    H, L1, _, M = coarse.shape
+    H, _, _, M = coarse.shape
     cr, ci = c.transpose(0, 1).unsqueeze(2).unbind(-1)  # (H, C, 1, M)
     er, ei = coarse.unsqueeze(1).unbind(-2)  # (H, 1, L1, M)
     rows = torch.cat((cr * er - ci * ei, -cr * ei - ci * er), -1)
