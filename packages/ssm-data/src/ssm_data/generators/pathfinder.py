@@ -23,96 +23,114 @@ class Style:
     Attributes:
         size: side of the image.
         dashes: dashes of each of the two contours.
-        distractors: number of distractors, fewer where no room is left.
+        distractors: an image draws its number of distractors from these.
         distractor_dashes: dashes of a distractor.
-        length, thickness: of a dash.
+        length, thickness, distractor_thickness: of a dash.
+        blur: width of the soft edges.
+        radius: of the circles.
         gaps: an image draws its gap between dashes from these.
-        turn: standard deviation of the turn between dashes.
-        max_turn: largest turn.
+        turn: standard deviation of the turn between dashes; where the way is blocked it may be larger.
         clearance: smallest distance of the axes of two dashes.
         border: smallest distance of an axis from the border.
-        radius: of the circles.
+        start: largest distance from the centre at which the first contour starts.
+        cells: resolution of the occupancy grid, in cells per pixel.
     """
 
     size: int
     dashes: int
-    distractors: int
+    distractors: tuple[int, ...]
     distractor_dashes: int
     length: float
     thickness: float
+    distractor_thickness: float
+    blur: float
+    radius: float
     gaps: tuple[float, ...]
     turn: float
-    max_turn: float
     clearance: float
     border: float
-    radius: float
+    start: float
+    cells: int
 
     def __post_init__(self) -> None:
         if self.clearance >= min(self.gaps):
             raise ValueError("The clearance of a style must be smaller than its gaps, or no contour finds room.")
 
 
+# The measures are those of images made by the generator of Linsley et al. with the options of the release.
 PATHFINDER32 = Style(
     size=32,
     dashes=14,
-    distractors=5,
+    distractors=(1, 2, 3),
     distractor_dashes=4,
-    length=2.0,
-    thickness=0.8,
-    gaps=(2.0,),
-    turn=0.35,
-    max_turn=1.0,
-    clearance=1.2,
-    border=2.0,
-    radius=1.6,
+    length=2.8,
+    thickness=0.6,
+    distractor_thickness=1.0,
+    blur=1.0,
+    radius=1.45,
+    gaps=(1.2,),
+    turn=0.4,
+    clearance=0.9,
+    border=2.2,
+    start=9.0,
+    cells=2,
 )
 PATHFINDER128 = Style(
     size=128,
     dashes=14,
-    distractors=5,
+    distractors=(8,),
     distractor_dashes=4,
-    length=5.0,
-    thickness=1.6,
-    gaps=(4.0, 6.0),
+    length=5.8,
+    thickness=1.25,
+    distractor_thickness=1.25,
+    blur=1.5,
+    radius=3.3,
+    gaps=(2.5, 4.4),
     turn=0.3,
-    max_turn=0.8,
-    clearance=3.0,
-    border=4.0,
-    radius=3.2,
+    clearance=2.2,
+    border=4.5,
+    start=36.0,
+    cells=1,
 )
 MINIATURE16 = Style(
     size=16,
-    dashes=4,
-    distractors=0,
+    dashes=3,
+    distractors=(0,),
     distractor_dashes=0,
     length=2.0,
     thickness=1.0,
-    gaps=(1.6,),
+    distractor_thickness=1.0,
+    blur=1.0,
+    radius=1.5,
+    gaps=(1.5,),
     turn=0.3,
-    max_turn=1.0,
     clearance=1.2,
     border=1.5,
-    radius=1.6,
+    start=4.0,
+    cells=2,
 )
 MINIATURE32 = Style(
     size=32,
-    dashes=5,
-    distractors=1,
+    dashes=4,
+    distractors=(1,),
     distractor_dashes=3,
     length=3.0,
     thickness=1.2,
+    distractor_thickness=1.2,
+    blur=1.0,
+    radius=2.0,
     gaps=(2.5,),
     turn=0.3,
-    max_turn=1.0,
     clearance=2.0,
-    border=2.0,
-    radius=2.0,
+    border=2.5,
+    start=9.0,
+    cells=2,
 )
 
-CELLS = 2  # cells of the occupancy grid per pixel
-PROPOSALS = 16
-ATTEMPTS = 40
-DISTRACTOR_ATTEMPTS = 8
+PROPOSALS = 12
+WIDEN = np.linspace(1, 3, PROPOSALS)  # of the turns that are tried one after the other
+MAX_TURN = 1.2
+ATTEMPTS = 20
 ALONG = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])  # points of a dash that are checked, in its length
 
 
@@ -123,10 +141,14 @@ class _Walks:
     centre: np.ndarray
     direction: np.ndarray
 
-    def ends(self, style: Style) -> np.ndarray:
-        """Outer ends of the first and last dash, (W, 2, 2)."""
+    def of(self, images: np.ndarray) -> _Walks:
+        """The walks of some images."""
+        return _Walks(self.centre[images], self.direction[images])
+
+    def ends(self, style: Style) -> tuple[np.ndarray, np.ndarray]:
+        """Outer ends of the first and of the last dash, (W, 2) each."""
         out = 0.5 * style.length * _unit(self.direction)
-        return np.stack([self.centre[:, 0] - out[:, 0], self.centre[:, -1] + out[:, -1]], axis=1)
+        return self.centre[:, 0] - out[:, 0], self.centre[:, -1] + out[:, -1]
 
 
 def generate(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +156,7 @@ def generate(rng: np.random.Generator, count: int, style: Style) -> tuple[np.nda
     images, labels = [], []
     missing = count
     while missing > 0:
-        image, label = _draw(rng, count, style)
+        image, label = _draw(rng, missing + missing // 3 + 8, style)
         images.append(image)
         labels.append(label)
         missing -= len(label)
@@ -142,71 +164,76 @@ def generate(rng: np.random.Generator, count: int, style: Style) -> tuple[np.nda
 
 
 def _draw(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """Up to ``count`` images: those in which both contours found room."""
+    """Those of ``count`` images in which both contours and all distractors found room."""
     gap = rng.choice(style.gaps, count)
-    grid = np.zeros((count, style.size * CELLS, style.size * CELLS), dtype=bool)
-    first, found = _walk(rng, grid, gap, style.dashes, ATTEMPTS, style)
-    second, found_too = _walk(rng, grid, gap, style.dashes, ATTEMPTS, style)
-    keep = found & found_too
-    canvas = np.zeros((count, style.size, style.size), dtype=np.float32)
-    for walks in (first, second):
-        _paint_dashes(canvas, walks, keep, style)
-    for _ in range(style.distractors):
-        walks, room = _walk(rng, grid, gap, style.distractor_dashes, DISTRACTOR_ATTEMPTS, style)
-        _paint_dashes(canvas, walks, room & keep, style)
-    label = rng.random(count) < 0.5
-    end = rng.integers(0, 2, count)
-    marked, other = first.ends(style), second.ends(style)
-    rows = np.arange(count)
-    partner = np.where(label[:, None], marked[rows, 1 - end], other[rows, end])
-    for centre in (marked[rows, end], partner):
+    last = 2 + rng.choice(style.distractors, count)
+    grid = np.zeros((count, style.size * style.cells, style.size * style.cells), dtype=bool)
+    drawn: list[_Walks] = []
+    for number in range(last.max()):
+        dashes = style.dashes if number < 2 else style.distractor_dashes
+        walks, found = _walk(rng, grid, gap, dashes, style, central=number == 0)
+        found |= number >= last
+        grid, gap, last = grid[found], gap[found], last[found]
+        drawn = [earlier.of(found) for earlier in drawn] + [walks.of(found)]
+    canvas = np.zeros((len(gap), style.size, style.size), dtype=np.float32)
+    for number, walks in enumerate(drawn):
+        thickness = style.thickness if number < 2 else style.distractor_thickness
+        _paint_dashes(canvas, walks, np.flatnonzero(number < last), thickness, style)
+    label = rng.random(len(gap)) < 0.5
+    start, end = drawn[0].ends(style)
+    other = np.where(rng.random((len(gap), 1)) < 0.5, *drawn[1].ends(style))
+    for centre in (start, np.where(label[:, None], end, other)):
         _paint_circles(canvas, centre, style)
-    images = np.rint(255 * canvas[keep]).astype(np.uint8)
-    return images, label[keep].astype(np.uint8)
+    return np.rint(255 * canvas).astype(np.uint8), label.astype(np.uint8)
 
 
 def _walk(
-    rng: np.random.Generator, grid: np.ndarray, gap: np.ndarray, dashes: int, attempts: int, style: Style
+    rng: np.random.Generator, grid: np.ndarray, gap: np.ndarray, dashes: int, style: Style, *, central: bool
 ) -> tuple[_Walks, np.ndarray]:
     """One walk in each image and where it succeeded; marks the successful ones in ``grid``."""
-    count = len(grid)
-    walks = _Walks(np.zeros((count, dashes, 2)), np.zeros((count, dashes)))
-    pending = np.arange(count)
-    for _ in range(attempts):
-        trial = grid[pending]
-        alive = np.ones(len(pending), dtype=bool)
+    walks = _Walks(np.zeros((len(grid), dashes, 2)), np.zeros((len(grid), dashes)))
+    found = np.zeros(len(grid), dtype=bool)
+    for _ in range(ATTEMPTS):
+        image = np.flatnonzero(~found)
+        trial = grid[image]
         for i in range(dashes):
             if i == 0:
-                centre = rng.uniform(style.border, style.size - style.border, (len(pending), PROPOSALS, 2))
-                direction = rng.uniform(-np.pi, np.pi, (len(pending), PROPOSALS))
+                centre, direction = _starts(rng, len(image), style, central=central)
             else:
-                centre, direction = _proposals(rng, walks, pending, i, gap, style)
+                before, angle = walks.centre[image, i - 1], walks.direction[image, i - 1]
+                centre, direction = _steps(rng, before, angle, gap[image], style)
             free = _free(trial, centre, direction, style)
-            alive &= free.any(axis=1)
-            if not alive.any():
-                break
-            pick = free.argmax(axis=1)
-            rows = np.arange(len(pending))
-            walks.centre[pending, i] = centre[rows, pick]
-            walks.direction[pending, i] = direction[rows, pick]
-            _mark(trial, centre[rows, pick], direction[rows, pick], style)
-        grid[pending[alive]] = trial[alive]
-        pending = pending[~alive]
-        if not len(pending):
-            break
-    found = np.ones(count, dtype=bool)
-    found[pending] = False
+            alive = free.any(axis=1)
+            if not alive.all():
+                image, trial = image[alive], trial[alive]
+            pick = np.flatnonzero(alive), free[alive].argmax(axis=1)
+            walks.centre[image, i] = centre[pick]
+            walks.direction[image, i] = direction[pick]
+            _mark(trial, centre[pick], direction[pick], style)
+        grid[image] = trial
+        found[image] = True
     return walks, found
 
 
-def _proposals(
-    rng: np.random.Generator, walks: _Walks, pending: np.ndarray, i: int, gap: np.ndarray, style: Style
+def _starts(rng: np.random.Generator, count: int, style: Style, *, central: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Places for first dashes, (W, proposals, 2) and (W, proposals)."""
+    shape = (count, PROPOSALS)
+    if central:
+        distance = rng.uniform(0, style.start, (*shape, 1))
+        centre = style.size / 2 + distance * _unit(rng.uniform(-np.pi, np.pi, shape))
+    else:
+        centre = rng.uniform(style.border, style.size - style.border, (*shape, 2))
+    return centre, rng.uniform(-np.pi, np.pi, shape)
+
+
+def _steps(
+    rng: np.random.Generator, centre: np.ndarray, direction: np.ndarray, gap: np.ndarray, style: Style
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places for the next dash, (W, proposals, 2) and (W, proposals)."""
-    turn = rng.normal(0, style.turn, (len(pending), PROPOSALS)).clip(-style.max_turn, style.max_turn)
-    before = walks.direction[pending, i - 1, None]
-    step = style.length + gap[pending, None, None]
-    return walks.centre[pending, i - 1, None] + step * _unit(before + turn / 2), before + turn
+    """Places for the dashes after those at ``centre``, (W, proposals, 2) and (W, proposals)."""
+    turn = WIDEN * rng.normal(0, style.turn, (len(gap), PROPOSALS))
+    turn = turn.clip(-MAX_TURN, MAX_TURN)
+    step = (style.length + gap)[:, None, None]
+    return centre[:, None] + step * _unit(direction[:, None] + turn / 2), direction[:, None] + turn
 
 
 def _unit(direction: np.ndarray) -> np.ndarray:
@@ -223,7 +250,7 @@ def _free(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: St
     """Which proposals (W, proposals) touch neither the border nor what is marked in ``grid``."""
     points = _points(centre, direction, style)
     inside = ((points >= style.border) & (points <= style.size - style.border)).all(axis=(-1, -2))
-    cell = (points.clip(0, style.size - 1e-6) * CELLS).astype(np.intp)
+    cell = (points.clip(0, style.size - 1e-6) * style.cells).astype(np.intp)
     rows = np.arange(len(grid))[:, None, None]
     taken = grid[rows, cell[..., 0], cell[..., 1]]
     return np.logical_and(inside, ~taken.any(axis=-1))
@@ -231,33 +258,33 @@ def _free(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: St
 
 def _mark(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: Style) -> None:
     """Marks the surroundings of one dash in each grid."""
-    reach = int(np.ceil(style.clearance * CELLS))
+    reach = int(np.ceil(style.clearance * style.cells))
     offset = _square(reach)
-    offset = offset[(offset**2).sum(axis=1) <= (style.clearance * CELLS) ** 2]
-    cell = (_points(centre, direction, style) * CELLS).astype(np.intp)[..., None, :] + offset
+    offset = offset[(offset**2).sum(axis=1) <= (style.clearance * style.cells) ** 2]
+    cell = (_points(centre, direction, style) * style.cells).astype(np.intp)[..., None, :] + offset
     cell = cell.clip(0, grid.shape[1] - 1)
     rows = np.arange(len(grid))[:, None, None]
     grid[rows, cell[..., 0], cell[..., 1]] = True
 
 
-def _paint_dashes(canvas: np.ndarray, walks: _Walks, where: np.ndarray, style: Style) -> None:
-    """Draws the walks of the images ``where``, with soft edges of one pixel."""
-    image = np.repeat(np.flatnonzero(where), walks.centre.shape[1])
-    centre = walks.centre[where].reshape(-1, 2)
-    axis = _unit(walks.direction[where].reshape(-1))[:, None]
-    pixel, delta = _window(canvas, centre, 0.5 * style.length + 1)
-    along = np.abs((delta * axis).sum(axis=-1))
-    across = np.abs(delta[..., 0] * axis[..., 1] - delta[..., 1] * axis[..., 0])
-    ink = _coverage(along, style.length) * _coverage(across, style.thickness)
-    np.maximum.at(canvas, (image[:, None], pixel[..., 0], pixel[..., 1]), ink.astype(np.float32))
+def _paint_dashes(canvas: np.ndarray, walks: _Walks, images: np.ndarray, thickness: float, style: Style) -> None:
+    """Draws the walks of some images."""
+    image = np.repeat(images, walks.centre.shape[1])[:, None]
+    walks = walks.of(images)
+    axis = _unit(walks.direction.reshape(-1))[:, None]
+    pixel, delta = _window(canvas, walks.centre.reshape(-1, 2), (style.length + style.blur) / 2)
+    along = (delta * axis).sum(axis=-1)
+    across = delta[..., 0] * axis[..., 1] - delta[..., 1] * axis[..., 0]
+    ink = _coverage(along, style.length, style.blur) * _coverage(across, thickness, style.blur)
+    np.maximum.at(canvas, (image, pixel[..., 0], pixel[..., 1]), ink.astype(np.float32))
 
 
 def _paint_circles(canvas: np.ndarray, centre: np.ndarray, style: Style) -> None:
     """Draws one filled circle in each image."""
-    pixel, delta = _window(canvas, centre, style.radius + 1)
-    ink = _coverage(np.hypot(delta[..., 0], delta[..., 1]), 2 * style.radius).astype(np.float32)
+    pixel, delta = _window(canvas, centre, style.radius + style.blur / 2)
+    ink = _coverage(np.hypot(delta[..., 0], delta[..., 1]), 2 * style.radius, style.blur)
     image = np.arange(len(canvas))[:, None]
-    np.maximum.at(canvas, (image, pixel[..., 0], pixel[..., 1]), ink)
+    np.maximum.at(canvas, (image, pixel[..., 0], pixel[..., 1]), ink.astype(np.float32))
 
 
 def _window(canvas: np.ndarray, centre: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
@@ -273,6 +300,7 @@ def _square(reach: int) -> np.ndarray:
     return np.stack([row.ravel(), column.ravel()], axis=-1)
 
 
-def _coverage(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of a pixel at ``distance`` from the axis that a bar of ``width`` covers."""
-    return (np.minimum(distance + 0.5, width / 2) - np.maximum(distance - 0.5, -width / 2)).clip(0, 1)
+def _coverage(distance: np.ndarray, width: float, blur: float) -> np.ndarray:
+    """Share of a window of width ``blur`` at ``distance`` from the axis that a bar of ``width`` covers."""
+    overlap = np.minimum(distance + blur / 2, width / 2) - np.maximum(distance - blur / 2, -width / 2)
+    return (overlap / blur).clip(0, 1)
