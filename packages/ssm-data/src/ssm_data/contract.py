@@ -7,6 +7,7 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ class Spec:
         metric: name of the metric, e.g. ``accuracy``.
         chance: metric of the best constant guess on the test split, in [0, 1].
         sizes: examples per split.
-        fingerprint: hash of the prepared arrays and of the subset taken; equal exactly for equal data.
+        fingerprint: hash of the prepared arrays and of what each split takes of them.
     """
 
     tokens: bool
@@ -93,8 +94,13 @@ class Batch(NamedTuple):
 
 
 class Split(Protocol):
-    """Examples of one split by index; :attr:`labels` are the classes in the same order."""
+    """Examples of one split by number.
 
+    ``index`` holds their places in the prepared arrays and ``labels`` their classes, in the same order.
+    """
+
+    @property
+    def index(self) -> np.ndarray: ...
     @property
     def labels(self) -> np.ndarray: ...
     def __len__(self) -> int: ...
@@ -230,7 +236,7 @@ class Dataset(ABC):
             metric="accuracy",
             chance=float(np.bincount(labels).max() / len(labels)),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, self.limit]),
+            fingerprint=cache.digest([entry.fingerprint, *map(_digest_of, splits.values())]),
         )
         return Prepared(spec, splits)
 
@@ -239,3 +245,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def _open(self, entry: cache.Entry) -> Prepared: ...
+
+
+def _digest_of(split: Split) -> str:
+    return hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest()

@@ -27,6 +27,7 @@ PUBLISHED = {"train": 160_000, "val": 20_000, "test": 20_000}
 MINIATURE = {"train": 4_000, "val": 500, "test": 500}
 SPLIT_SEED = 42
 BLOCK = 500
+BROKEN = {32: "imgs/0/sample_172.png"}  # by size of the image: it cannot be read in the release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,16 @@ class Pathfinder(Dataset):
         key: dict[str, Any]
         style = self.miniature_style if self.miniature else self.style
         folder = None if self.miniature else _release(place, style.size)
-        if folder:
+        images = 0 if folder is None else sum(1 for _ in _lines(folder))
+        if folder and images == IMAGES:
             write = partial(self._write_release, folder)
             key = {"release": IMAGES, "size": style.size}
             return Plan(key, write, f"reads {folder}", IMAGES * style.size**2)
         rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "style": asdict(style)}
         sentence = f"generates {sum(rows.values()):,} images"
+        if folder:
+            sentence += f"; {folder} holds {images:,} of the release's {IMAGES:,} and is not read"
         size = sum(rows.values()) * style.size**2
         return Plan(key, partial(self._write_generated, rows, style), sentence, size)
 
@@ -81,8 +85,8 @@ class Pathfinder(Dataset):
             writer.array(split, index)
 
     def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
-        examples = read_metadata(folder)
         size = self.style.size
+        examples = [row for row in read_metadata(folder) if row[0] != BROKEN.get(size)]
         images = writer.empty("images", (len(examples), size, size), np.uint8)
         parts = [
             (folder, [path for path, _ in examples[start : start + BLOCK]]) for start in range(0, len(examples), BLOCK)
@@ -116,13 +120,10 @@ class PathX(Pathfinder):
 
 
 def _release(place: Place, size: int) -> Path | None:
-    """The release's folder of the images of this size, if it is whole."""
+    """The release's folder of the images of this size, whole or not."""
     inner = f"pathfinder{size}/{DIFFICULTY}"
     places = (inner, f"pathfinder/{inner}", f"lra_release/{inner}", f"lra_release/lra_release/{inner}")
-    folder = sources.folder_with(place.data, places, ("imgs", "metadata"))
-    if folder and sum(1 for _ in _lines(folder)) == IMAGES:
-        return folder
-    return None
+    return sources.folder_with(place.data, places, ("imgs", "metadata"))
 
 
 def _lines(folder: Path) -> Iterator[str]:
