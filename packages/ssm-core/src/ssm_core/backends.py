@@ -77,7 +77,7 @@ class Operator:
     def explain(self, *args: Any, backend: Backend | str = Backend.AUTO) -> Choice:
         """Say which back end runs for ``args``, and for each of the others why it does not."""
         used = self._resolve(backend, args)
-        others = {}
+        others: dict[Backend, str] = {}
         for other in Backend:
             if other not in (Backend.AUTO, used):
                 others[other] = self._refusal(other, args) or f"{used} is preferred."

@@ -35,7 +35,7 @@ def bilinear(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
 
     The exponent is the logarithm of A_bar, computed without forming it: with ``z = dt a / 2``,
     ``log|A_bar| = log1p(4 Re z / |1 - z|^2) / 2`` and ``arg A_bar = atan2(2 Im z, 1 - |z|^2)``,
-    accurate for small steps too.
+    accurate for small steps too; far from 1 the modulus is taken as it is.
 
     Args:
         a: diagonal of A, complex (..., M, 2).
@@ -48,10 +48,11 @@ def bilinear(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
     real, imag = z.unbind(-1)
     one_minus_z = torch.stack((1 - real, -imag), -1)
     modulus = abs2(one_minus_z)
-    # A_bar = 0 (at dt a = -2) has no logarithm: the smallest normal number stands in for it.
-    tiny = torch.finfo(z.dtype).tiny
-    ratio = (4 * real / modulus).clamp_min(tiny - 1)
-    exponent = torch.stack((ratio.log1p() / 2, torch.atan2(2 * imag, 1 - abs2(z))), -1)
+    ratio = 4 * real / modulus  # |A_bar|^2 - 1
+    # Near A_bar = 0 (real poles at dt a = -2) the difference from 1 has no digits left, and zero no logarithm.
+    square = (((1 + real).square() + imag.square()) / modulus).clamp_min(torch.finfo(z.dtype).tiny)
+    log_square = torch.where(ratio < -0.5, square.log(), ratio.clamp_min(-0.75).log1p())
+    exponent = torch.stack((log_square / 2, torch.atan2(2 * imag, 1 - abs2(z))), -1)
     return exponent, conj(one_minus_z) * (dt / modulus).unsqueeze(-1)
 
 

@@ -49,11 +49,12 @@ def _scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, Q: int
 
 
 def _powers(a_bar: Tensor, n: int) -> Tensor:
-    """``a_bar^k`` for ``k = 0..n-1``, (n, H, M, 2), by doubling."""
-    one = torch.zeros_like(a_bar)
+    """``a_bar^k`` for ``k = 0..n-1``, (n, H, M, 2), by doubling in float64, which costs no digits."""
+    square = a_bar.to(torch.float64)
+    one = torch.zeros_like(square)
     one[..., 0] = 1
-    powers, square = one.unsqueeze(0), a_bar
+    powers = one.unsqueeze(0)
     while powers.shape[0] < n:
         powers = torch.cat((powers, cmul(powers[: n - powers.shape[0]], square)))
         square = cmul(square, square)
-    return powers
+    return powers.to(a_bar.dtype)
