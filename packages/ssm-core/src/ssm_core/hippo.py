@@ -150,7 +150,7 @@ def _legt(N: int) -> tuple[Tensor, Tensor]:
     n = _range(N)
     r = (2 * n + 1).sqrt()
     sign = torch.where(n[:, None] < n, (-1.0) ** (n[:, None] - n), 1.0)
-    # Halved, so that the window has length 1 in the units in which LegS and FouT are written.
+    # Halved, so that the window has length 2, as that of FouT.
     return -0.5 * r[:, None] * sign * r, 0.5 * r
 
 

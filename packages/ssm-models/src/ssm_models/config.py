@@ -82,12 +82,8 @@ class KernelConfig:
     deterministic: bool = False
     l_kernel: int | None = None
     l_max: int | None = None
-    lr: dict[Literal["A", "B", "C", "dt"], float] = field(
-        default_factory=lambda: {"A": 0.001, "B": 0.001, "dt": 0.001}
-    )
-    wd: dict[Literal["A", "B", "C", "dt"], float] = field(
-        default_factory=lambda: {"A": 0.0, "B": 0.0, "dt": 0.0}
-    )
+    lr: dict[Literal["A", "B", "C", "dt"], float] = field(default_factory=lambda: {"A": 0.001, "B": 0.001, "dt": 0.001})
+    wd: dict[Literal["A", "B", "C", "dt"], float] = field(default_factory=lambda: {"A": 0.0, "B": 0.0, "dt": 0.0})
     real_random: bool = False
     real_scale: float = 1.0
     imag_random: bool = False
@@ -118,9 +114,7 @@ class KernelConfig:
         )
         for name in ("lr", "wd"):
             for key, value in getattr(self, name).items():
-                require(
-                    key in ("A", "B", "C", "dt"), f"{name} has entries for A, B, C and dt, not for {key!r}."
-                )
+                require(key in ("A", "B", "C", "dt"), f"{name} has entries for A, B, C and dt, not for {key!r}.")
                 require(value >= 0, f"{name}.{key} is not negative, so it cannot be {value}.")
         if self.kernel == "dplr":
             require(
@@ -143,7 +137,7 @@ class LayerConfig(KernelConfig):
 
     bidirectional: a second kernel runs backward; such a layer cannot step.
     channels: kernels (heads) a feature.
-    activation: after the convolution; ``glu`` gates one half of the features by the other.
+    activation: after the convolution; ``glu`` doubles the channels and gates one half by the other.
     final_act: after the linear map that mixes features; ``none`` is the map alone, null leaves it out.
     gate: width factor of a multiplicative gate branch, as in Gated State Spaces; null: no gate.
     gate_act, mult_act: activation of the gate branch, and of its product with the layer.
@@ -167,9 +161,7 @@ class LayerConfig(KernelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.channels >= 1, f"channels is at least 1, not {self.channels}.")
-        require(
-            self.gate is None or self.gate >= 1, f"gate is a width factor of at least 1, not {self.gate}."
-        )
+        require(self.gate is None or self.gate >= 1, f"gate is a width factor of at least 1, not {self.gate}.")
         require(
             self.bottleneck is None or self.bottleneck >= 1,
             f"bottleneck is a factor of at least 1, not {self.bottleneck}.",

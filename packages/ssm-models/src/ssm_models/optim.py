@@ -33,8 +33,7 @@ def parameter_groups(
             decay = 0.0 if id(parameter) in undecayed else own.get("weight_decay", weight_decay)
             groups.setdefault((own.get("lr", lr), decay), []).append(parameter)
     return [
-        {"params": parameters, "lr": each_lr, "weight_decay": decay}
-        for (each_lr, decay), parameters in groups.items()
+        {"params": parameters, "lr": each_lr, "weight_decay": decay} for (each_lr, decay), parameters in groups.items()
     ]
 
 
@@ -55,9 +54,7 @@ def constant(optimizer: Optimizer, warmup_steps: int = 0) -> LambdaLR:
 
 def linear_warmup(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LambdaLR:
     """Linear warm-up, then linear decay to 0 at ``total_steps``."""
-    return _schedule(
-        optimizer, warmup_steps, lambda step: max(0.0, 1 - _progress(step, warmup_steps, total_steps))
-    )
+    return _schedule(optimizer, warmup_steps, lambda step: max(0.0, 1 - _progress(step, warmup_steps, total_steps)))
 
 
 def cosine_warmup(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LambdaLR:
@@ -74,6 +71,4 @@ def _progress(step: int, warmup_steps: int, total_steps: int) -> float:
 
 
 def _schedule(optimizer: Optimizer, warmup_steps: int, after: Callable[[int], float]) -> LambdaLR:
-    return LambdaLR(
-        optimizer, lambda step: step / max(1, warmup_steps) if step < warmup_steps else after(step)
-    )
+    return LambdaLR(optimizer, lambda step: step / max(1, warmup_steps) if step < warmup_steps else after(step))

@@ -9,9 +9,19 @@ from functools import partial
 
 from ssm_models.config import S4Config, StackConfig
 
+_s4 = partial(S4Config, kernel="dplr")
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
 ZOO: dict[str, Callable[..., StackConfig]] = {
+    # "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396).
+    "s4": partial(_s4, init="legs"),
+    # "How to Train Your HiPPO" (arXiv:2206.12037).
+    "s4-legs": partial(_s4, init="legs"),
+    "s4-fout": partial(_s4, init="fourier"),
+    "s4-legs-fout": partial(_s4, init="hippo"),
+    # "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343).
+    "dss-exp": partial(S4Config, kernel="diagonal", init="diag-legs", disc="zoh"),
+    "dss-softmax": partial(S4Config, kernel="diagonal", init="diag-legs", disc="dss", real_transform="none"),
     # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
     # Plain "S4D" is S4D-LegS, the row that later papers reprint under that name.
     "s4d": partial(_s4d, init="diag-legs"),

@@ -3,6 +3,7 @@
 from ssm_models.config import KernelConfig
 from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.diagonal import DiagonalKernel
+from ssm_models.kernels.dplr import DPLRKernel
 
 
 def make_kernel(d_model: int, channels: int, config: KernelConfig) -> Kernel:
@@ -10,6 +11,6 @@ def make_kernel(d_model: int, channels: int, config: KernelConfig) -> Kernel:
     return KERNELS[config.kernel](d_model, channels, config)
 
 
-KERNELS = {"diagonal": DiagonalKernel}
+KERNELS = {"diagonal": DiagonalKernel, "dplr": DPLRKernel}
 
-__all__ = ["KERNELS", "DiagonalKernel", "Kernel", "make_kernel"]
+__all__ = ["KERNELS", "DPLRKernel", "DiagonalKernel", "Kernel", "make_kernel"]

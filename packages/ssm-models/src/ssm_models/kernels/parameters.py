@@ -36,9 +36,7 @@ def inverse(value: Tensor, transform: Transform) -> Tensor:
     return _INVERSES[transform](value.clamp_min(_FLOOR))
 
 
-def register(
-    module: nn.Module, name: str, value: Tensor, *, lr: float | None = None, wd: float | None = None
-) -> None:
+def register(module: nn.Module, name: str, value: Tensor, *, lr: float | None = None, wd: float | None = None) -> None:
     """Give ``module`` a parameter in the default dtype, with its own learning rate and weight decay.
 
     They travel as the attribute ``optim`` of the parameter; :func:`ssm_models.optim.parameter_groups`

@@ -31,9 +31,7 @@ class CustomLayer(SequenceLayer):
         try:
             self.module = cls(d_model, **config.args)
         except TypeError as error:
-            raise ValueError(
-                f"{config.path} was called with ({d_model}, **{config.args}): {error}."
-            ) from error
+            raise ValueError(f"{config.path} was called with ({d_model}, **{config.args}): {error}.") from error
 
     def forward(
         self, u: Tensor, state: State = None, *, lengths: Tensor | None = None, rate: float = 1.0
@@ -46,9 +44,7 @@ class CustomLayer(SequenceLayer):
             y = y[0]
         if not isinstance(y, Tensor) or y.shape != u.shape:
             got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-            raise ValueError(
-                f"{self.path} must give a tensor of its input's shape {tuple(u.shape)}, not {got}."
-            )
+            raise ValueError(f"{self.path} must give a tensor of its input's shape {tuple(u.shape)}, not {got}.")
         return y, None
 
     def why_not_causal(self) -> str:
@@ -84,7 +80,5 @@ def load_class(path: str) -> type[nn.Module]:
             for each, value in vars(module).items()
             if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module_name
         ]
-        raise ValueError(
-            f"{file} has no nn.Module called {attribute!r}; it has {', '.join(classes) or 'none'}."
-        )
+        raise ValueError(f"{file} has no nn.Module called {attribute!r}; it has {', '.join(classes) or 'none'}.")
     return cls

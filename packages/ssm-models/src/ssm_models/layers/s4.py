@@ -33,15 +33,11 @@ class S4Layer(SequenceLayer):
             raise ValueError(f"bottleneck must divide d_model: {d_model} is no multiple of {factor}.")
         inner = d_model // factor
         width = inner * config.channels
-        if config.activation == "glu":
-            if width % 2:
-                raise ValueError(
-                    f"activation=glu halves the features, and {width} (channels x features) is odd."
-                )
-            width //= 2
+        # A gated linear unit takes twice as many channels as it gives.
+        channels = config.channels * (2 if config.activation == "glu" else 1)
         self.input_linear = nn.Linear(d_model, inner) if config.bottleneck else None
-        self.D = nn.Parameter(torch.randn(config.channels, inner))
-        self.kernel = make_kernel(inner, config.channels * (2 if config.bidirectional else 1), config)
+        self.D = nn.Parameter(torch.randn(channels, inner))
+        self.kernel = make_kernel(inner, channels * (2 if config.bidirectional else 1), config)
         self.drop_kernel = nn.Dropout(config.drop_kernel)
         self.drop = dropout(config.dropout, config.tie_dropout)
         self.input_gate, self.output_gate = None, None
@@ -82,10 +78,8 @@ class S4Layer(SequenceLayer):
 
     def stepper(self, rate: float = 1.0) -> Stepper:
         self._refuse_recurrence()
-        if self.config.l_max is None:
-            kernel_step = self.kernel.stepper(rate)
-        else:
-            kernel_step = fir_stepper(self._cut_kernel(rate))
+        cut = self.config.l_max is not None
+        kernel_step = fir_stepper(self._cut_kernel(rate)) if cut else self.kernel.stepper(rate)
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
             u = self._enter(u)

@@ -1,0 +1,1 @@
+"""Configurations and parameters of other implementations, in the terms of this one."""

@@ -1,0 +1,276 @@
+"""The S4 kernel: a diagonal plus low-rank state matrix under the bilinear transform."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ssm_core.complex import abs2, cdiv, cmul, conj
+from ssm_core.initialize import Initial
+from ssm_core.ops import cauchy
+from torch import Tensor
+
+from ssm_models.config import KernelConfig
+from ssm_models.kernels.recurrence import dense_scan, matrix_power
+from ssm_models.kernels.ssm import SSMKernel
+from ssm_models.layers.base import Stepper
+
+
+class DPLRKernel(SSMKernel):
+    """The kernel of ``A = diag(Lambda) - P P^*`` by its generating function at the roots of unity.
+
+    The generating function of a kernel of length l needs ``C_tilde = C (I - A_bar^l)``. With ``l_kernel``
+    the parameter is C_tilde for that length, so that training takes no power of A_bar; longer kernels
+    follow exactly by doubling, ``C_tilde_2l = C_tilde_l (I + A_bar^l)``, and no forward pass changes the
+    parameter. Without ``l_kernel`` the parameter is C, and each call computes the power of its length.
+
+    Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396),
+    algorithm 1 and appendix C.3.
+    """
+
+    P: Tensor  # (R, S, M, 2)
+    l_kernel: Tensor  # (): the length that C is tied to, 0 if to none
+
+    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+        super().__init__(d_model, channels, config)
+        self.register_buffer("l_kernel", torch.tensor(config.l_kernel or 0))
+        if config.l_kernel is not None:
+            with torch.no_grad():
+                self.C.copy_(self.tied_C(config.l_kernel))
+
+    def _register_system(self, initial: Initial, channels: int) -> None:
+        super()._register_system(initial, channels)
+        self._register("P", initial.P, "A")
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, *lists: list[str]
+    ) -> None:
+        given = state_dict.get(prefix + "l_kernel")
+        if given is not None and int(given) != int(self.l_kernel):
+            lists[-1].append(
+                f"{prefix}C is tied to the kernel length {int(given)} (0: to none), this model's to "
+                f"{int(self.l_kernel)}; build the model with l_kernel={int(given) or 'null'}."
+            )
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)  # type: ignore[arg-type]
+
+    def _dplr(self, rate: float) -> "_DPLR":
+        A, B, C, dt = self._system(rate)
+        return _DPLR(A, B, C, dt.unsqueeze(-1), self._per_feature(self.P.to(self.dtype), 1))
+
+    def forward(self, L: int, rate: float = 1.0) -> Tensor:
+        s = self._dplr(rate)
+        if self.config.l_kernel is None:
+            length, C = L, self.tied_C(L, rate)
+        else:
+            length, C = round(self.config.l_kernel / rate), s.C
+            if length < L:
+                power = matrix_power(s.dense(), length)
+                while length < L:
+                    C = C + _times(C, power)
+                    length *= 2
+                    power = power @ power
+        return _kernel(s, C, length)[..., :L]
+
+    def tied_C(self, length: int, rate: float = 1.0) -> Tensor:
+        """``C (I - A_bar^length)`` (C, H, M, 2), taking the parameter as C."""
+        s = self._dplr(rate)
+        return s.C - _times(s.C, matrix_power(s.dense(), length))
+
+    def _untied_C(self, s: "_DPLR", rate: float) -> Tensor:
+        """The C of the recurrence."""
+        if self.config.l_kernel is None:
+            return s.C
+        power = matrix_power(s.dense(), round(self.config.l_kernel / rate))
+        identity = torch.eye(power.shape[-1], dtype=power.dtype, device=power.device)
+        C = torch.linalg.solve(identity - power.mT, _row(s.C).permute(1, 2, 0)).permute(2, 0, 1)
+        return _unrow(C)
+
+    def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        s = self._dplr(rate)
+        C = _row(self._untied_C(s, rate))
+        y, x = dense_scan(u, state.flatten(-2), s.dense(), s.B_bar().flatten(-2), C)
+        return y, x.view(state.shape)
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        s = self._dplr(rate)
+        diagonal, (left, right) = s.diagonal(), s.low_rank()
+        B, C = s.B_bar(), _row(self._untied_C(s, rate))
+        left, right = left.flatten(-2).transpose(0, 1), _row(right).transpose(0, 1)  # (H, R, N)
+
+        def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            inner = torch.einsum("hrn,bhn->bhr", right, x.flatten(-2))
+            drop = torch.einsum("hrn,bhr->bhn", left, inner).view(x.shape)
+            x = cmul(diagonal, x) - drop + u.to(x.dtype)[..., None, None] * B
+            return torch.einsum("chn,bhn->bch", C, x.flatten(-2)).to(u.dtype), x
+
+        return step
+
+
+@dataclass(frozen=True)
+class _DPLR:
+    """A system ``A = diag(A) - P P^*`` for each feature and its discretisation.
+
+    A real state is the conjugate-symmetric vector of stored entries (M, 2); as a real vector of N = 2 M
+    numbers it is their flattening. With ``D = (2/dt - Lambda)^-1`` and ``S = (I + P^* D P)^-1`` the
+    bilinear rule gives ``A_bar = (4/dt) D - 1 - (D P S) (P^* D 4/dt)``.
+
+    Attributes:
+        A: (H, M, 2).
+        B: (H, M, 2).
+        C: (C, H, M, 2).
+        dt: (H, 1 or M, 1).
+        P: (R, H, M, 2).
+    """
+
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    dt: Tensor
+    P: Tensor
+
+    def double(self) -> "_DPLR":
+        """The same in float64."""
+        return _DPLR(self.A.double(), self.B.double(), self.C.double(), self.dt.double(), self.P.double())
+
+    def numerators(self, C: Tensor) -> Tensor:
+        """Products (1+R, C+R, H, M, 2) of the inputs (B, P) and the outputs (C, P^*), times dt."""
+        inputs, outputs = torch.cat((self.B[None], self.P)), torch.cat((C, conj(self.P)))
+        return cmul(inputs[:, None], outputs[None]) * self.dt
+
+    def resolvent(self) -> Tensor:
+        """D (H, M, 2)."""
+        gap = -self.A
+        gap = torch.stack((gap[..., 0] + 2 / self.dt[..., 0], gap[..., 1]), -1)
+        return conj(gap) / abs2(gap).unsqueeze(-1)
+
+    def correction(self, D: Tensor) -> Tensor:
+        """D P S (R, H, M, 2)."""
+        DP = cmul(D, self.P)
+        small = torch.einsum("rhn,shn->hrs", _row(conj(self.P)), DP.flatten(-2))
+        S = torch.linalg.inv(torch.eye(len(DP), dtype=DP.dtype, device=DP.device) + small)
+        return torch.einsum("rhmi,hrs->shmi", DP, S)
+
+    def diagonal(self) -> Tensor:
+        """The diagonal part of A_bar (H, M, 2)."""
+        scaled = self.resolvent() * (4 / self.dt)
+        return torch.stack((scaled[..., 0] - 1, scaled[..., 1]), -1)
+
+    def low_rank(self) -> tuple[Tensor, Tensor]:
+        """Factors (R, H, M, 2) of A_bar's low-rank part: ``left * 2 Re sum_m right x``."""
+        D = self.resolvent()
+        return self.correction(D), cmul(conj(self.P), D) * (4 / self.dt)
+
+    def B_bar(self) -> Tensor:
+        """(H, M, 2)."""
+        D = self.resolvent()
+        DB = cmul(D, self.B)
+        inner = torch.einsum("rhn,hn->rh", _row(conj(self.P)), DB.flatten(-2))
+        return 2 * (DB - torch.einsum("rhmi,rh->hmi", self.correction(D), inner))
+
+    def dense(self) -> Tensor:
+        """A_bar as a real matrix (H, N, N)."""
+        left, right = self.low_rank()
+        return _rotations(self.diagonal()) - torch.einsum("rhn,rhm->hnm", left.flatten(-2), _row(right))
+
+
+def _rotations(a: Tensor) -> Tensor:
+    """A complex diagonal (H, M, 2) as a real matrix (H, N, N)."""
+    real, imag = a.unbind(-1)
+    H, M = real.shape
+    block = torch.stack((torch.stack((real, -imag), -1), torch.stack((imag, real), -1)), -2)
+    return torch.diag_embed(block.permute(2, 3, 0, 1)).permute(2, 3, 0, 4, 1).reshape(H, 2 * M, 2 * M)
+
+
+def _row(c: Tensor) -> Tensor:
+    """The real row vector (..., N) with ``row . x = 2 Re sum_m c x``, for c (..., M, 2)."""
+    return (2 * conj(c)).flatten(-2)
+
+
+def _unrow(row: Tensor) -> Tensor:
+    """The inverse of :func:`_row`."""
+    return conj(row.unflatten(-1, (-1, 2))) / 2
+
+
+def _times(C: Tensor, A: Tensor) -> Tensor:
+    """The row vectors C (C, H, M, 2) times real matrices A (H, N, N)."""
+    return _unrow(torch.einsum("chn,hnm->chm", _row(C), A))
+
+
+def _kernel(s: _DPLR, C: Tensor, length: int) -> Tensor:
+    """The first ``length`` taps (C, H, length), for the C_tilde of that length."""
+    spectrum = _mean_response(s, C).to(C.dtype)
+    spectrum = torch.stack((spectrum, torch.zeros_like(spectrum)), -1).unsqueeze(-2)
+    if length > 1:
+        # On the unit circle the bilinear transform's nodes 2 (1 - omega) / (1 + omega) are imaginary.
+        angle = math.pi / length * torch.arange(1, length // 2 + 1, dtype=torch.float64, device=C.device)
+        y = 2 * torch.tan(angle)
+        v, w = s.numerators(C), s.A * s.dt
+        r = cauchy(v.flatten(0, 1), w, y.to(C.dtype)).unflatten(0, v.shape[:2])
+        # 2 / (1 + omega), the factor of the bilinear rule, is 1 + i y / 2.
+        factor = torch.stack((torch.ones_like(y), y / 2), -1)
+        nodes = cmul(_woodbury(r, len(s.P)), factor.to(C.dtype))
+        if C.dtype == torch.float32 and length > 2:
+            nearest = torch.round(length / math.pi * torch.atan(w[..., 1].detach().double().abs() / 2))
+            nearest = nearest.long().clamp(1, (length - 1) // 2) - 1  # (H, M)
+            exact = _near_poles(s, C, y[nearest])
+            nodes = _replace(nodes, nearest, cmul(exact, factor[nearest]).to(C.dtype))
+        spectrum = torch.cat((spectrum, nodes), -2)
+    return torch.fft.irfft(torch.view_as_complex(spectrum.contiguous()), n=length)
+
+
+def _near_poles(s: _DPLR, C: Tensor, y: Tensor) -> Tensor:
+    """The corrected resolvent (C, H, J, 2) at nodes y (H, J) that lie next to a pole, in float64.
+
+    There the low-rank correction cancels as many leading digits as the pole is closer than the next node.
+    """
+    s, C = s.double(), C.double()
+    w = (s.A * s.dt).unsqueeze(1)  # (H, 1, M, 2)
+    y = y.unsqueeze(-1) + torch.zeros_like(w[..., 1])  # (H, J, M)
+    real = (-w[..., 0]).expand_as(y)
+    gap = torch.stack((real, y - w[..., 1]), -1)  # i y - w
+    mirrored = torch.stack((real, y + w[..., 1]), -1)  # i y - w*
+    p, q = (conj(each) / abs2(each).unsqueeze(-1) for each in (gap, mirrored))
+    (pr, pi), (qr, qi) = p.unbind(-1), q.unbind(-1)
+    # v p + v* q, as a real matrix on (Re v, Im v).
+    matrix = torch.stack((torch.stack((pr + qr, qi - pi), -1), torch.stack((pi + qi, pr - qr), -1)), -1)
+    r = torch.einsum("iohmr,hjmrs->iohjs", s.numerators(C), matrix)
+    return _woodbury(r, len(s.P))
+
+
+def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """``nodes`` (C, H, F, 2) with ``values`` (C, H, J, 2) at ``index`` (H, J); equal indices have equal values."""
+    count = nodes.new_zeros(nodes.shape[1:3]).scatter_add_(1, index, nodes.new_ones(index.shape))
+    values = values / count.gather(1, index).unsqueeze(-1)
+    kept = torch.where(count.unsqueeze(-1) > 0, 0, nodes)
+    return kept.scatter_add(2, index[None, ..., None].expand(values.shape), values)
+
+
+def _mean_response(s: _DPLR, C: Tensor) -> Tensor:
+    """The generating function at frequency 0, ``-C A^-1 B``, real (C, H), float64.
+
+    The poles of all slow modes lie next to this node, where the low-rank correction would cancel the
+    leading digits; the whole A is far from singular, so it is solved as one matrix.
+    """
+    s = s.double()
+    low_rank = torch.einsum("rhn,rhm->hnm", s.P.flatten(-2), _row(conj(s.P)))
+    x = torch.linalg.solve(low_rank - _rotations(s.A), s.B.flatten(-2))
+    return torch.einsum("chn,hn->ch", _row(C.double()), x)
+
+
+def _woodbury(r: Tensor, R: int) -> Tensor:
+    """The low-rank correction of the resolvents r (1+R, C+R, H, F, 2) of inputs (B, P) and outputs (C, P^*).
+
+    Returns:
+        (C, H, F, 2).
+    """
+    direct, from_B, to_C, inner = r[:1, :-R], r[:1, -R:], r[1:, :-R], r[1:, -R:]
+    if R == 1:
+        one = torch.zeros_like(inner)
+        one[..., 0] = 1
+        return (direct - cmul(from_B, cdiv(to_C, one + inner)))[0]
+    matrix = torch.view_as_complex(inner.permute(2, 3, 0, 1, 4).contiguous())  # (H, F, R, R)
+    right = torch.view_as_complex(to_C.permute(2, 3, 0, 1, 4).contiguous())  # (H, F, R, C)
+    left = torch.view_as_complex(from_B.permute(2, 3, 0, 1, 4).contiguous())  # (H, F, 1, R)
+    identity = torch.eye(R, dtype=matrix.dtype, device=matrix.device)
+    corrected = torch.view_as_real(left @ torch.linalg.solve(identity + matrix, right))[:, :, 0]
+    return direct[0] - corrected.permute(2, 0, 1, 3)

@@ -1,0 +1,106 @@
+"""Linear recurrences with dense real matrices: ``x[l] = A x[l-1] + B u[l]``, ``y[l] = C x[l]``, a system a feature."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssm_models.layers.base import Stepper
+
+_CHUNK = 64  # a power of two
+
+
+def dense_kernel(A: Tensor, B: Tensor, C: Tensor, L: int) -> Tensor:
+    """``K[c,h,l] = C[c,h] A[h]^l B[h]``.
+
+    Args:
+        A: (H, N, N).
+        B: (H, N).
+        C: (C, H, N).
+        L: length.
+
+    Returns:
+        (C, H, L).
+    """
+    return torch.einsum("chn,hnl->chl", C, _krylov(_squares(A, L), B, L))
+
+
+def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the recurrence over a chunk by matrix products: a Toeplitz product inside blocks, the state between.
+
+    Args:
+        u: input (B, L, H).
+        x: state before it (B, H, N).
+        A: (H, N, N).
+        B: (H, N).
+        C: (C, H, N).
+
+    Returns:
+        Output (B, L, C, H) in the dtype of u, and the state after the last sample (B, H, N).
+    """
+    dtype, (batch, L, H), channels, N = u.dtype, u.shape, len(C), A.shape[-1]
+    q = min(_CHUNK, 1 << (L - 1).bit_length())
+    blocks, rest = divmod(L, q)
+    squares = _squares(A, q)
+    reach = _krylov(squares, B, q)  # (H, N, q): what an input adds to the state, j samples later
+    next_C = torch.einsum("chn,hnm->hcm", C, A)
+    observe = _krylov([each.mT for each in squares], next_C, q)  # (H, C, N, q): C A^(j+1)
+    k = torch.einsum("chn,hnq->chq", C, reach)
+    toeplitz = F.pad(k, (q - 1, 0)).unfold(-1, q, 1).flip(-2)  # [c,h,i,j] = k[j-i], 0 where j < i
+
+    u = F.pad(u.to(A.dtype), (0, 0, 0, -L % q)).view(batch, -1, q, H).permute(3, 0, 1, 2)  # (H, B, blocks, q)
+    adds = torch.einsum("hbiq,hnq->ihbn", u[:, :, :blocks], reach.flip(-1))
+    state = x.to(A.dtype).transpose(0, 1)  # (H, B, N)
+    states = [state]
+    for add in adds:
+        state = state @ squares[-1].mT + add
+        states.append(state)
+    starts = torch.stack(states[: u.shape[2]], 2)  # (H, B, blocks, N)
+    y = torch.einsum("hbiq,chqj->bijch", u, toeplitz) + torch.einsum("hbin,hcnj->bijch", starts, observe)
+    if rest:
+        for power, square in enumerate(squares):
+            if rest >> power & 1:
+                state = state @ square.mT
+        state = state + u[:, :, -1, :rest] @ reach[..., :rest].flip(-1).mT
+    return y.reshape(batch, -1, channels, H)[:, :L].to(dtype), state.transpose(0, 1).reshape(batch, H, N)
+
+
+def dense_stepper(A: Tensor, B: Tensor, C: Tensor) -> Stepper:
+    """One sample: ``u`` (B, H) and a state (B, H, N) to the output (B, C, H) and the next state."""
+
+    def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.einsum("hnm,bhm->bhn", A, x) + u.to(B.dtype).unsqueeze(-1) * B
+        return torch.einsum("chn,bhn->bch", C, x).to(u.dtype), x
+
+    return step
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """``A^n`` (H, N, N) for n at least 1, by squaring."""
+    power = None
+    while n:
+        if n & 1:
+            power = A if power is None else power @ A
+        n >>= 1
+        if n:
+            A = A @ A
+    assert power is not None
+    return power
+
+
+def _squares(A: Tensor, n: int) -> list[Tensor]:
+    """``A^(2^i)`` up to the last one that does not exceed n."""
+    squares = [A]
+    while 2 ** len(squares) <= n:
+        squares.append(squares[-1] @ squares[-1])
+    return squares
+
+
+def _krylov(squares: list[Tensor], b: Tensor, n: int) -> Tensor:
+    """``A^j b`` for j below n: A (H, N, N) by its squares, b (H, ..., N) to (H, ..., N, n)."""
+    columns = b.unsqueeze(-1)
+    for square in squares:
+        if columns.shape[-1] >= n:
+            break
+        square = square.view(len(square), *[1] * (b.ndim - 2), *square.shape[1:])
+        columns = torch.cat((columns, square @ columns), -1)
+    return columns[..., :n]
