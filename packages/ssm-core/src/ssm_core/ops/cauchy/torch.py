@@ -57,7 +57,7 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
     twice, once = shrink.square(), shrink * node
     # Sums over the nodes of the gradient with t + i r and (t + i r)^2; their rows count powers of y.
     first = v.new_zeros(H, 2 * K, M)
-    second = v.new_zeros(H, 3 * K, M)
+    second = v.new_zeros(H, 3 * K, M, dtype=torch.float64)
     for h, f in _blocks(w, y):
         inverse = _inverse(w[h], node[f], shrink[f])
         gradient = grad[:, h, f].transpose(0, 1)  # (H, K, F, 2)
@@ -68,9 +68,10 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
         t.square_().addcmul_(r, r, value=-1)
         torch.add(product, product, out=r)
         rows = _rows(gradient, (twice[f].square(), once[f] * twice[f], once[f].square()))
-        second[h].baddbmm_(rows, inverse.flatten(2).transpose(1, 2))
+        # A peak among thousands of small terms: a sum in float32 would lose three of its bits.
+        second[h].baddbmm_(rows.double(), inverse.flatten(2).double().transpose(1, 2))
     grad_p, grad_q = first.transpose(0, 1).unflatten(0, (2, K))
-    z0, z1, z2 = second.transpose(0, 1).unflatten(0, (3, K))
+    z0, z1, z2 = second.to(v.dtype).transpose(0, 1).unflatten(0, (3, K))
     p, q = _numerators(v, w)
     (vr, vi), (wr, wi) = v.unbind(-1), w.unbind(-1)
     # D depends on w through |w|^2 and Re w.
