@@ -63,13 +63,21 @@ class Retrieval(Dataset):
 
     def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
         tracked = partial(parallel.tracked, total=TRAIN_PAIRS, title="Retrieval", progress=progress)
-        self._store(writer, {split: tracked(read_release(folder / name)) for split, name in FILES.items()})
+        rows = {split: tracked(read_release(folder / name)) for split, name in FILES.items()}
+        pairs = self._store(writer, rows)["train"]
+        if pairs != TRAIN_PAIRS:
+            raise DataError(
+                f"{folder / FILES['train']} holds {pairs:,} pairs where the release has {TRAIN_PAIRS:,}; "
+                f"take it from {RELEASE}."
+            )
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         self._store(writer, {split: iter(rows) for split, rows in miniatures.papers().items()})
 
-    def _store(self, writer: cache.Writer, splits: dict[str, Iterator[Row]]) -> None:
+    def _store(self, writer: cache.Writer, splits: dict[str, Iterator[Row]]) -> dict[str, int]:
+        """Stores the splits and returns their sizes."""
         symbols: list[str] = []
+        sizes = {}
         for split in SPLITS:
             number: dict[str, int] = {}  # papers recur in many pairs and are stored once
             members, labels = [], []
@@ -80,7 +88,9 @@ class Retrieval(Dataset):
             Ragged.store(writer, split, vocabulary.encode(number, symbols, self.l_max))
             writer.array(f"{split}_members", np.array(members))
             writer.array(f"{split}_labels", np.array(labels))
+            sizes[split] = len(labels)
         writer.meta["vocabulary"] = symbols
+        return sizes
 
     def _open(self, entry: cache.Entry) -> Prepared:
         splits = {}

@@ -76,15 +76,21 @@ class ListOps(Dataset):
     def _write_release(self, files: dict[str, Path], writer: cache.Writer, progress: bool) -> None:
         for split, path in files.items():
             rows = parallel.tracked(read_release(path), PUBLISHED[split], title=f"ListOps {split}", progress=progress)
-            self._write_split(writer, split, rows)
+            if (found := self._write_split(writer, split, rows)) != PUBLISHED[split]:
+                raise DataError(
+                    f"{path} holds {found:,} expressions where the release has {PUBLISHED[split]:,}; "
+                    "take it from lra_release.gz, or remove it to have the data generated."
+                )
 
-    def _write_split(self, writer: cache.Writer, split: str, rows: Iterator[tuple[np.ndarray, int]]) -> None:
+    def _write_split(self, writer: cache.Writer, split: str, rows: Iterator[tuple[np.ndarray, int]]) -> int:
+        """Stores a split and returns its size."""
         tokens, labels = [], []
         for symbols, label in rows:
             tokens.append(np.append(symbols[: self.l_max - 1], EOS).astype(np.uint8))
             labels.append(label)
         Ragged.store(writer, split, tokens)
         writer.array(f"{split}_labels", np.array(labels))
+        return len(labels)
 
     def _open(self, entry: cache.Entry) -> Prepared:
         splits = {}

@@ -55,7 +55,7 @@ def reviews() -> dict[str, list[tuple[int, str]]]:
 
 def _review(rng: np.random.Generator) -> tuple[int, str]:
     label = int(rng.integers(2))
-    sentences = rng.choice([5, 7, 9])
+    sentences = rng.choice([3, 5, 7])
     minority = rng.integers(0, sentences // 2)
     good = rng.permutation(sentences) >= minority if label else rng.permutation(sentences) < minority
     words = [rng.choice(GOOD if is_good else BAD) for is_good in good]

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+FEW = 3
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -26,15 +28,14 @@ def mapped(
     *,
     title: str,
     progress: bool,
-    processes: int | None = None,
 ) -> Iterator[Result]:
-    """``work(job)`` for each job, in order, on all cores (or ``processes``).
+    """``work(job)`` for each job, in order, on all cores.
 
-    A single job runs in this process. Others start fresh interpreters, because forking a process that
-    runs threads, as one that has imported torch does, may hang; ``work`` must be importable.
+    A few jobs run in this process. More start fresh interpreters, because forking a process that runs
+    threads, as one that has imported torch does, may hang; ``work`` must be importable.
     """
-    processes = min(processes or cores(), len(jobs))
-    if processes <= 1:
+    processes = min(cores(), len(jobs))
+    if processes == 1 or len(jobs) <= FEW:
         yield from tracked(map(work, jobs), len(jobs), title=title, progress=progress)
         return
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:

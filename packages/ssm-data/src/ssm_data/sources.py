@@ -135,7 +135,10 @@ def _fetch(source: Published, partial: Path, progress: bool) -> None:
         task = bar.add_task("", total=source.size, completed=have)
         while chunk := reply.read(CHUNK):
             file.write(chunk)
-            bar.advance(task, len(chunk))
+            have += len(chunk)
+            bar.update(task, completed=have)
+    if have < source.size:
+        raise ConnectionError(f"the connection broke off after {have:,} bytes; the next attempt goes on there")
 
 
 def hub(repository: str, split: str) -> Any:

@@ -1,0 +1,122 @@
+"""Prepared arrays: whole or absent, whatever happens to the preparation."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from ssm_data import DataError, cache
+
+
+def write(writer):
+    writer.array("numbers", np.arange(10))
+    writer.meta["note"] = "ten"
+
+
+def test_round_trip(tmp_path):
+    entry = cache.build(tmp_path / "a", {}, write)
+    found = cache.find(tmp_path / "a")
+    assert found == entry
+    assert found.meta == {"note": "ten"}
+    numbers = found.array("numbers")
+    assert isinstance(numbers, np.memmap)
+    assert numbers.tolist() == list(range(10))
+    assert not numbers.flags.writeable
+    found.verify()
+
+
+def test_fingerprint_is_that_of_the_contents(tmp_path):
+    first, same = (cache.build(tmp_path / name, {"name": name}, write) for name in "ab")
+    other = cache.build(tmp_path / "c", {}, lambda writer: writer.array("numbers", np.arange(11)))
+    assert first.fingerprint == same.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "meta"])
+def test_damaged_entry_is_built_anew(tmp_path, damage):
+    cache.build(tmp_path / "a", {}, write)
+    if damage == "truncate":
+        os.truncate(tmp_path / "a" / "numbers.npy", 100)
+    elif damage == "remove":
+        (tmp_path / "a" / "numbers.npy").unlink()
+    else:
+        (tmp_path / "a" / "meta.json").write_text("{")
+    assert cache.find(tmp_path / "a") is None
+    assert cache.build(tmp_path / "a", {}, write).array("numbers").tolist() == list(range(10))
+
+
+def test_verify_finds_a_flipped_bit(tmp_path):
+    entry = cache.build(tmp_path / "a", {}, write)
+    path = tmp_path / "a" / "numbers.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="delete the folder"):
+        entry.verify()
+
+
+def test_failed_preparation_leaves_nothing(tmp_path):
+    def fail(writer):
+        writer.array("numbers", np.arange(10))
+        raise DataError("no source.")
+
+    with pytest.raises(DataError, match="no source"):
+        cache.build(tmp_path / "a", {}, fail)
+    assert cache.find(tmp_path / "a") is None
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_full_disk_is_a_sentence(tmp_path):
+    def full(writer):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(DataError, match=r"No space left on device.*SSM_DATA_CACHE"):
+        cache.build(tmp_path / "a", {}, full)
+    assert cache.build(tmp_path / "a", {}, write).meta == {"note": "ten"}
+
+
+def test_killed_preparation_is_taken_up(tmp_path):
+    code = (
+        "import sys, time, pathlib, numpy as np\n"
+        "from ssm_data import cache\n"
+        "def write(writer):\n"
+        "    writer.array('numbers', np.arange(5))\n"
+        "    print('half', flush=True)\n"
+        "    time.sleep(60)\n"
+        f"cache.build(pathlib.Path({str(tmp_path / 'a')!r}), {{}}, write)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "a.partial").exists()
+    assert cache.find(tmp_path / "a") is None
+    assert cache.build(tmp_path / "a", {}, write).array("numbers").tolist() == list(range(10))
+    assert not (tmp_path / "a.partial").exists()
+
+
+def build_slowly(folder, log):
+    def slow(writer):
+        with log.open("a") as file:
+            file.write("built\n")
+        time.sleep(0.3)
+        write(writer)
+
+    assert cache.build(folder, {}, slow).meta == {"note": "ten"}
+
+
+def test_of_two_preparations_at_once_one_does_the_work(tmp_path):
+    context = multiprocessing.get_context("fork")
+    log = tmp_path / "log"
+    processes = [context.Process(target=build_slowly, args=(tmp_path / "a", log)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert log.read_text() == "built\n"

@@ -1,0 +1,117 @@
+"""What every data set keeps to, shown on the miniatures."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from ssm_data import DATASETS, Place
+
+NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return Place(None, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def miniature(request, place):
+    return DATASETS[request.param](miniature=True).prepare(place, progress=False)
+
+
+def test_names():
+    assert list(DATASETS) == NAMES
+    assert [dataset.name for dataset in DATASETS.values()] == NAMES
+
+
+def test_options_and_status_need_no_torch(tmp_path):
+    code = (
+        "import sys, pathlib, ssm_data\n"
+        f"place = ssm_data.Place(None, pathlib.Path({str(tmp_path)!r}))\n"
+        "for dataset in ssm_data.DATASETS.values(): dataset().status(place); dataset(miniature=True).status(place)\n"
+        "assert 'torch' not in sys.modules and 'datasets' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_validated_from_their_types(name):
+    options = TypeAdapter(DATASETS[name])
+    assert options.validate_python({"miniature": True, "limit": {"train": 5}}).limit == {"train": 5}
+    for wrong in ({"miniature": "maybe"}, {"limit": {"trian": 5}}, {"limit": {"val": 0}}):
+        with pytest.raises(ValidationError):
+            options.validate_python(wrong)
+
+
+def test_spec_describes_the_batches(miniature):
+    spec = miniature.spec
+    batch = miniature.collate([miniature.split("train")[i] for i in range(4)])
+    assert tuple(batch.y.shape) == (4,)
+    assert batch.x.shape[0] == (8 if spec.pair else 4)
+    assert batch.x.shape[1] <= spec.l_max
+    if spec.tokens:
+        assert str(batch.x.dtype) == "torch.int64"
+        assert batch.x.max() < spec.d_input
+        assert batch.lengths.shape[0] == batch.x.shape[0]
+        assert batch.lengths.max() == batch.x.shape[1]
+    else:
+        assert str(batch.x.dtype) == "torch.float32"
+        assert tuple(batch.x.shape) == (4, spec.l_max, spec.d_input)
+        assert batch.lengths is None
+
+
+def test_classes_and_sizes(miniature):
+    spec = miniature.spec
+    for name in ("train", "val", "test"):
+        split = miniature.split(name)
+        assert len(split) == spec.sizes[name] >= 400
+        assert set(np.unique(split.labels)) == set(range(spec.d_output))
+        assert [split[i][-1] for i in range(5)] == split.labels[:5].tolist()
+    shares = np.bincount(miniature.split("test").labels) / spec.sizes["test"]
+    assert spec.chance == pytest.approx(shares.max())
+    assert spec.chance < 1.6 / spec.d_output
+
+
+def test_longest_sequence_is_l_max(miniature):
+    if miniature.spec.lengths:
+        longest = max(miniature.lengths(split).max() for split in ("train", "val", "test"))
+        assert longest == miniature.spec.l_max
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_preparing_again_changes_nothing(name, place, tmp_path):
+    dataset = DATASETS[name](miniature=True)
+    first = dataset.prepare(place, progress=False)
+    status = dataset.status(place)
+    assert status.state == "ready"
+    assert status.size > 0
+    files = {path: path.stat().st_mtime_ns for path in (place.cache / name).rglob("*.npy")}
+    assert dataset.prepare(place, progress=False).spec == first.spec
+    assert files == {path: path.stat().st_mtime_ns for path in (place.cache / name).rglob("*.npy")}
+    elsewhere = Place(None, tmp_path)
+    assert dataset.status(elsewhere).state == "preparable"
+    assert dataset.prepare(elsewhere, progress=False).spec == first.spec
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limit_takes_a_seeded_subset(name, place):
+    def labels(limit):
+        prepared = DATASETS[name](miniature=True, limit=limit).prepare(place, progress=False)
+        return prepared, prepared.split("train").labels.tolist()
+
+    whole, _ = labels(None)
+    small, first = labels({"train": 30})
+    assert small.spec.sizes["train"] == 30
+    assert small.spec.sizes["test"] == whole.spec.sizes["test"]
+    assert small.spec.fingerprint != whole.spec.fingerprint
+    again, second = labels({"train": 30})
+    assert (again.spec, second) == (small.spec, first)
+
+
+def test_published_options_are_the_defaults():
+    assert DATASETS["listops"]().l_max == 2048
+    assert (DATASETS["text"]().l_max, DATASETS["text"]().min_freq) == (4096, 15)
+    assert DATASETS["retrieval"]().l_max == 4000
+    assert DATASETS["path-x"].style.size == 128
