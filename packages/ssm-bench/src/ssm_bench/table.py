@@ -22,7 +22,7 @@ from ssm_bench.record import Record
 SCALE_NOTES = {
     "paper": "Paper scale: the published recipes.",
     "mini": "Mini scale: real data cut down; not comparable with published numbers.",
-    "smoke": "Smoke scale: generated miniature data. Shows that the pipeline works; not comparable with published numbers.",
+    "smoke": "Smoke scale: generated miniature data, to show that all works; not comparable with published numbers.",
 }
 
 
@@ -91,8 +91,7 @@ def _own_row(benchmark: Benchmark, model: str, tasks: dict[str, list[Record]]) -
     counts = sorted({value.n for value in values.values()})
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     overrides = next(iter(tasks.values()))[0].overrides
-    name = f"{model} {' '.join(overrides)}" if overrides else model
-    return Row(name, seeds, values, _average(benchmark, values))
+    return Row(" ".join([model, *overrides]), seeds, values, _average(benchmark, values))
 
 
 def _over_seeds(values: Sequence[float]) -> Value:
@@ -128,7 +127,7 @@ def as_rich(results: Results) -> Table:
         padding=(0, 1, 0, 0),
     )
     for index, column in enumerate(columns(results)):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        table.add_column(column, justify="left" if index == 0 else "right", min_width=12 if index == 0 else None)
     for row in results.ours:
         table.add_row(*cells(results, row))
     if results.published:

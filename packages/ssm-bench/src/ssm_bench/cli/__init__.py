@@ -32,7 +32,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; the exit status: 0 done, 1 a cell failed, 2 the command is wrong."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [*(sys.argv[1:] if argv is None else argv)]
     try:
         return _dispatch(words)
     except UserError as error:
