@@ -48,9 +48,7 @@ def cexpm1_over(x: Tensor) -> Tensor:
     small = (abs2(x) < _TAYLOR_RADIUS**2).unsqueeze(-1)
     # exp(x) - 1 without cancellation in the real part: cos = 1 - 2 sin^2(half angle).
     growth = real.expm1()
-    numerator = torch.stack(
-        (growth * imag.cos() - 2 * (imag / 2).sin().square(), (growth + 1) * imag.sin()), -1
-    )
+    numerator = torch.stack((growth * imag.cos() - 2 * (imag / 2).sin().square(), (growth + 1) * imag.sin()), -1)
     one = torch.zeros_like(x)
     one[..., 0] = 1
     near = torch.where(small, x, 0)
