@@ -8,7 +8,7 @@ Bad values and combinations that are not supported raise a ValueError at constru
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class KernelConfig:
     dt_tie: one step size a feature; otherwise one for each feature and state.
     dt_transform, real_transform, imag_transform: the function of the parameter that gives dt, -Re A, -Im A.
     dt_fast: the parameter of dt passes through sinh first, which makes large changes cheap.
-    bandlimit: modes of a frequency at or above half this share of the sampling rate are silenced.
+    bandlimit: modes of a frequency at or above half this share of rate 1's sampling rate are silenced.
     deterministic: evenly spaced step sizes and C = the first basis vector.
     l_kernel: length to which C of ``dplr`` is tied (the parameter is then C (I - A_bar^l_kernel)), and the
         length of the softmax of ``dss``. None: C itself; the softmax takes the length of each call.
@@ -183,6 +183,37 @@ class LayerConfig(KernelConfig):
                 self.final_act is not None,
                 "A gated or bottlenecked layer needs its output map to return to d_model; set final_act.",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class S4NDLayerConfig(LayerConfig):
+    """The S4ND layer: one kernel for each axis.
+
+    dim: number of axes.
+    trank: tensor rank; the kernel is a sum of so many outer products.
+    size: the data's extent along each axis, where the kernels end; null: they are as long as the input.
+    """
+
+    dim: int = 2
+    trank: int = 1
+    size: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.dim >= 1, f"dim is the number of axes, at least 1, not {self.dim}.")
+        require(self.trank >= 1, f"trank is at least 1, not {self.trank}.")
+        require(
+            self.size is None or len(self.size) == self.dim,
+            f"size has one extent for each of the {self.dim} axes, not {self.size}.",
+        )
+        require(self.l_max is None, "The kernels of S4ND end at size, by axis; l_max is for one axis.")
+        require(self.l_kernel is None, "C is tied to size, by axis; l_kernel is for one axis.")
+        require(self.gate is None and self.bottleneck is None, "S4ND has no gate and no bottleneck; leave them out.")
+
+    def axis(self, i: int) -> KernelConfig:
+        """The kernel's configuration along axis i."""
+        options = {each.name: getattr(self, each.name) for each in fields(KernelConfig)}
+        return KernelConfig(**{**options, "l_kernel": None if self.size is None else self.size[i]})
 
 
 @dataclass(frozen=True, kw_only=True)

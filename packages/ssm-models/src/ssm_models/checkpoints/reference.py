@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
-from ssm_models.config import LayerConfig
+from ssm_models.config import LayerConfig, S4NDLayerConfig
+
+Config = TypeVar("Config", bound=LayerConfig)
 
 _MODES = {
     "diag": "diagonal",
@@ -30,16 +33,36 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
     Raises:
         ValueError: a setting that has no counterpart here.
     """
+    options = _options(settings)
+    if options["kernel"] == "dplr":
+        options["l_kernel"] = l_kernel or None
+    return _build(LayerConfig, options)
+
+
+def s4nd_layer_config(settings: Mapping[str, Any]) -> S4NDLayerConfig:
+    """The layer that the settings of ``S4ND`` describe, likewise."""
+    settings = {"final_act": None, "bidirectional": True, **settings}
+    settings.pop("contract_version", None)  # two ways to compute the same
+    size = settings.pop("l_max", None)
+    dim = int(settings.pop("dim", 2))
+    if settings.pop("linear", False):
+        settings.update(activation=None, final_act=None)
+    options = _options(settings)
+    options["dim"] = dim
+    options["size"] = None if size is None else tuple(size) if isinstance(size, list | tuple) else (size,) * dim
+    return _build(S4NDLayerConfig, options)
+
+
+def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of our configurations that the reference's settings name or leave to its defaults."""
     settings = {key: value for key, value in settings.items() if key not in _WITHOUT_EFFECT}
-    options: dict[str, Any] = {"final_act": "glu", "dt_transform": "exp", "wd": None, "lr": None}
+    options: dict[str, Any] = {"final_act": "glu", "lr": None, "wd": None}
     mode = settings.pop("mode", "dplr")
     if mode not in _MODES:
         raise ValueError(f"The reference's kernel mode {mode!r} has no counterpart here.")
     options["kernel"] = _MODES[mode]
     if options["kernel"] == "dplr":
-        options["l_kernel"] = l_kernel or None
-        # The reference's disc is read by its diagonal kernel alone.
-        settings.pop("disc", None)
+        settings.pop("disc", None)  # read by its diagonal kernel alone
     else:
         options["disc"] = "zoh"
     for key, value in settings.items():
@@ -50,12 +73,16 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
     for key in ("lr", "wd"):
         options[key] = _per_parameter(options[key])
     for key in ("activation", "gate_act", "mult_act"):
-        if options.get(key, "none") in (None, "id"):
+        if key in options and options[key] in (None, "id"):
             options[key] = "none"
     if options["final_act"] == "id":
         options["final_act"] = "none"
+    return options
+
+
+def _build(cls: type[Config], options: dict[str, Any]) -> Config:
     try:
-        return LayerConfig(**options)
+        return cls(**options)
     except TypeError as error:
         raise ValueError(f"The reference's settings have no counterpart here: {error}.") from error
 
@@ -63,6 +90,26 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
 def parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of ``S4Block`` or of a stack of them, under our names."""
     return {_name(key): value for key, value in state.items()}
+
+
+def minimal_s4d_config(d_state: int) -> LayerConfig:
+    """The layer of the reference's stand-alone S4D: zero-order hold, B = 1."""
+    return LayerConfig(kernel="diagonal", disc="zoh", init="diag-lin", d_state=d_state, lr={"B": 0.0})
+
+
+def minimal_s4d_parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the stand-alone S4D, under our names and in our shapes."""
+    C = state["kernel.C"]
+    return {
+        "D": state["D"][None],
+        "kernel.C": C[None],
+        "kernel.B": torch.tensor([1.0, 0.0], dtype=C.dtype, device=C.device).expand(1, *C.shape).clone(),
+        "kernel.inv_dt": state["kernel.log_dt"][:, None],
+        "kernel.A_real": state["kernel.log_A_real"],
+        "kernel.A_imag": -state["kernel.A_imag"],  # it stores the other member of each pair
+        "output_linear.weight": state["output_linear.0.weight"][..., 0],
+        "output_linear.bias": state["output_linear.0.bias"],
+    }
 
 
 def _name(key: str) -> str:

@@ -109,8 +109,8 @@ class SSMKernel(Kernel):
             A = torch.stack((real, -TRANSFORMS[config.imag_transform](self.A_imag.to(dtype))), -1)
         A, B = self._per_feature(A, 0), self._per_feature(B, 0)
         if config.bandlimit is not None:
-            # Frequencies in cycles a sample at the sampling rate of this call.
-            frequency = rate * dt * A[..., 1].abs() / (2 * math.pi)
+            # In cycles a sample at rate 1: the same modes sound at every rate.
+            frequency = dt * A[..., 1].abs() / (2 * math.pi)
             C = C * (frequency < config.bandlimit / 2).unsqueeze(-1)
         return A, B, C, dt * rate
 

@@ -1,0 +1,89 @@
+"""S4ND: the S4 layer over any number of axes, with a kernel for each."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from ssm_core.ops import long_conv
+from torch import Tensor, nn
+
+from ssm_models.config import S4NDLayerConfig
+from ssm_models.kernels import make_kernel
+from ssm_models.kernels.base import Kernel
+from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, dropout
+
+
+class S4NDLayer(SequenceLayer):
+    """A sum of ``trank`` outer products of one-dimensional kernels, convolved over all axes of (B, L1, ..., Ld, H).
+
+    An outer product is convolved one axis after the other.
+
+    Source: "S4ND: Modeling Images and Videos as Multidimensional Signals Using State Spaces"
+    (arXiv:2210.06583), section 3.
+
+    Args:
+        d_model: H.
+        config: the options.
+    """
+
+    def __init__(self, d_model: int, config: S4NDLayerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.channels = config.channels * (2 if config.activation == "glu" else 1)
+        self.D = nn.Parameter(torch.randn(self.channels, d_model))
+        rows = self.channels * config.trank * (2 if config.bidirectional else 1)
+        kernels = [make_kernel(d_model, rows, config.axis(i)) for i in range(config.dim)]
+        self.kernel = cast(Sequence[Kernel], nn.ModuleList(kernels))
+        self.drop_kernel = nn.Dropout(config.drop_kernel)
+        self.drop = dropout(config.dropout, config.tie_dropout)
+        width = d_model * config.channels
+        self.output_linear = None
+        self.d_output = width
+        if config.final_act is not None:
+            self.d_output = d_model
+            self.output_linear = nn.Linear(width, d_model * (2 if config.final_act == "glu" else 1))
+
+    def forward(
+        self,
+        u: Tensor,
+        state: State = None,
+        *,
+        lengths: Tensor | None = None,
+        rate: float | Sequence[float] = 1.0,
+    ) -> tuple[Tensor, None]:
+        """As any layer's, but ``u`` is (B, L1, ..., Ld, H) and ``rate`` may differ between the axes."""
+        self.refuse_state(state)
+        config = self.config
+        if lengths is not None:
+            raise ValueError("S4NDLayer takes no lengths: several axes have no common one.")
+        if u.ndim != config.dim + 2:
+            raise ValueError(
+                f"S4NDLayer with dim={config.dim} takes (B, L1, ..., Ld, H), {config.dim + 2} axes in all, "
+                f"not {tuple(u.shape)}."
+            )
+        rates = [rate] * config.dim if isinstance(rate, int | float) else list(rate)
+        y = u.unsqueeze(-2).expand(*u.shape[:-1], self.channels * config.trank, u.shape[-1])
+        for axis, kernel in enumerate(self.kernel):
+            y = self._convolve(y, axis, kernel, rates[axis])
+        y = y.unflatten(-2, (self.channels, config.trank)).sum(-2)
+        y = torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype)).flatten(-2)
+        y = self.drop(ACTIVATIONS[config.activation](y))
+        if self.output_linear is not None and config.final_act is not None:
+            y = ACTIVATIONS[config.final_act](self.output_linear(y))
+        return y, None
+
+    def why_not_causal(self) -> str:
+        return "its axes are space, which has no order of steps."
+
+    def _convolve(self, y: Tensor, axis: int, kernel: Kernel, rate: float) -> Tensor:
+        """Convolve (B, L1, ..., Ld, C, H) along one of the axes, each of the C H features with its own kernel."""
+        y = y.movedim(axis + 1, -3)
+        L = y.shape[-3]
+        K = L if self.config.size is None else min(L, round(self.config.size[axis] / rate))
+        k = self.drop_kernel(kernel(K, rate))
+        backward = None
+        if self.config.bidirectional:
+            k, backward = k.chunk(2)
+            backward = backward.flatten(0, 1).unsqueeze(0)
+        out = long_conv(y.flatten(-2).flatten(0, -3), k.flatten(0, 1).unsqueeze(0), backward)
+        return out.view(y.shape).movedim(-3, axis + 1)
