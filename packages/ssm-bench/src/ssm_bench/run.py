@@ -225,6 +225,6 @@ def _quiet() -> None:
     for text in (
         ".*does not have many workers.*",
         ".*not resumable.*",
-        ".*smaller than the logging interval.*",
+        ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", text)
