@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,8 +47,10 @@ class Retrieval(Dataset):
     l_max: int = 4000
 
     def _plan(self, place: Place) -> Plan:
+        key: dict[str, Any]
         if self.miniature:
-            return Plan({"miniature": miniatures.VERSION}, self._write_miniature, "generates papers", 1 << 20)
+            key = {"l_max": self.l_max, "miniature": True}
+            return Plan(key, self._write_miniature, "generates papers", 1 << 20)
         folder = sources.folder_with(place.data, FOLDERS, FILES.values())
         if folder is None:
             where = f"It was looked for in {place.data}" if place.data else "No folder was named with --data"

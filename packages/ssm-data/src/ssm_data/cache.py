@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from filelock import FileLock
 
 from ssm_data.errors import DataError
 
-FORMAT = 2  # of the arrays of all data sets; entries of another format are not looked at
+FORMAT = 3  # raised whenever the arrays of any data set would come out differently
 META = "meta.json"
 
 
@@ -58,7 +59,7 @@ class Entry:
 
     def array(self, name: str) -> np.ndarray:
         """A stored array, memory-mapped and read-only."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return _open(self.folder / f"{name}.npy")
 
     def verify(self) -> None:
         """Reads every file and compares its checksum.
@@ -88,7 +89,24 @@ class Writer:
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
         """A new array on disk, to be filled piece by piece."""
         path = self.folder / f"{name}.npy"
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        values = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk raises here, and does not kill the process later
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return values
+
+
+class _Mapped(np.memmap):
+    """A memory-mapped file that travels to worker processes as its path and not as its contents."""
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.base, mmap.mmap):
+            return _open, (Path(str(self.filename)),)
+        return np.asarray(self).__reduce__()
+
+
+def _open(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(_Mapped)
 
 
 def find(folder: Path) -> Entry | None:
@@ -107,7 +125,7 @@ def build(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) ->
     """Builds the entry at ``folder`` with ``write``, unless another process has done so meanwhile.
 
     Raises:
-        DataError: the disk is full or not writable.
+        DataError: a disk is full, or a file cannot be read or written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +136,8 @@ def build(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) ->
             return entry
     except OSError as error:
         raise DataError(
-            f"The prepared data cannot be written to {folder.parent}: {error.strerror or error}; "
-            "free some space there or choose another cache folder with SSM_DATA_CACHE."
+            f"The data cannot be prepared in {folder.parent}: {error}; if space or rights are wanting there, "
+            "free some or choose another cache folder with SSM_DATA_CACHE."
         ) from error
 
 

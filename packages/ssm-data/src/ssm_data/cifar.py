@@ -68,10 +68,10 @@ class Image(Dataset):
 
     def _plan(self, place: Place) -> Plan:
         if self.miniature:
-            return Plan({"miniature": miniatures.VERSION}, self._write_miniature, "generates images", 2 << 20)
+            return Plan({"miniature": True}, self._write_miniature, "generates images", 2 << 20)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
-        return Plan({"grey": True}, partial(self._write, place, found), sentence, 62 << 20)
+        return Plan({"miniature": False}, partial(self._write, place, found), sentence, 62 << 20)
 
     def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         if found:

@@ -64,9 +64,9 @@ class Text(Dataset):
     validation: Literal["held-out", "test"] = "held-out"
 
     def _plan(self, place: Place) -> Plan:
+        key = {"l_max": self.l_max, "min_freq": self.min_freq, "miniature": self.miniature}
         if self.miniature:
-            return Plan({"miniature": miniatures.VERSION}, self._write_miniature, "generates reviews", 1 << 20)
-        key = {"l_max": self.l_max, "min_freq": self.min_freq}
+            return Plan(key, self._write_miniature, "generates reviews", 1 << 20)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
         return Plan(key, partial(self._write, place, found), sentence, 70 << 20)

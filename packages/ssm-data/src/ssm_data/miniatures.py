@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-VERSION = 1
 TRAIN, TEST = 4_000, 500
 
 NOUNS = [

@@ -6,6 +6,7 @@ that tries to, or that is larger than any of the published ones, is refused.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import lzma
 import tarfile
@@ -145,14 +146,22 @@ def hub(repository: str, split: str) -> Any:
     """A split of a data set on the Hugging Face hub, as a ``datasets.Dataset``.
 
     Raises:
-        DataError: it is neither on the hub's local cache nor reachable.
+        DataError: it cannot be reached. With ``HF_HUB_OFFLINE=1`` the hub's local cache is used.
     """
     import datasets
 
     try:
+        if not datasets.config.HF_HUB_OFFLINE:  # its own client would try for a long time
+            _reach(datasets.config.HF_ENDPOINT)
         return datasets.load_dataset(repository, split=split)
     except (OSError, ValueError, RuntimeError, HTTPException) as error:  # the client's many errors
-        raise DataError(f"{repository} cannot be had from the hub: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{repository} cannot be had from the hub: {str(error).splitlines()[0]}.") from error
+
+
+def _reach(url: str) -> None:
+    """Raises URLError if nothing answers there; any answer will do."""
+    with contextlib.suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT).close()
 
 
 def first_of(attempts: Iterable[Callable[[], Found]], how_to: str) -> Found:

@@ -130,7 +130,7 @@ MINIATURE32 = Style(
 PROPOSALS = 12
 WIDEN = np.linspace(1, 3, PROPOSALS)  # of the turns that are tried one after the other
 MAX_TURN = 1.2
-ATTEMPTS = 20
+ATTEMPTS = 40
 ALONG = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])  # points of a dash that are checked, in its length
 
 
