@@ -217,6 +217,31 @@ class S4NDLayerConfig(LayerConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HiPPORNNLayerConfig:
+    """The HiPPO-RNN.
+
+    measure: of the memory.
+    memory_size: signals that are memorised.
+    memory_order: N, coefficients for each.
+    gate: a gate decides how much of the hidden state is renewed.
+    dt: step size of ``legt`` and ``lagt``, in units of their time scale.
+    l_max: samples after which ``legs`` stops to stretch its time scale.
+    """
+
+    measure: Literal["legs", "legt", "lagt"] = "legs"
+    memory_size: int = 1
+    memory_order: int = 64
+    gate: bool = True
+    dt: float = 0.01
+    l_max: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("memory_size", "memory_order", "l_max"):
+            require(getattr(self, name) >= 1, f"{name} is at least 1, not {getattr(self, name)}.")
+        require(self.dt > 0, f"dt is positive, not {self.dt}.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """The residual stack around any layer, with its encoder and decoder.
 
@@ -265,6 +290,20 @@ class S4Config(StackConfig, LayerConfig):
 
         config = self if self.l_kernel is not None else replace(self, l_kernel=l_max)
         return S4Layer(self.d_model, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiPPORNNConfig(StackConfig, HiPPORNNLayerConfig):
+    """A stack of HiPPO-RNNs."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        HiPPORNNLayerConfig.__post_init__(self)
+
+    def build_layer(self, l_max: int) -> SequenceLayer:
+        from ssm_models.layers.hippo_rnn import HiPPORNNLayer
+
+        return HiPPORNNLayer(self.d_model, self)
 
 
 @dataclass(frozen=True, kw_only=True)

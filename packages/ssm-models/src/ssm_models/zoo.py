@@ -7,12 +7,16 @@ the authors' code of the papers' numbers: bilinear discretisation, every feature
 from collections.abc import Callable
 from functools import partial
 
-from ssm_models.config import S4Config, StackConfig
+from ssm_models.config import HiPPORNNConfig, S4Config, StackConfig
 
 _s4 = partial(S4Config, kernel="dplr")
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
 ZOO: dict[str, Callable[..., StackConfig]] = {
+    # "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669).
+    "hippo-legs": partial(HiPPORNNConfig, measure="legs"),
+    "hippo-legt": partial(HiPPORNNConfig, measure="legt"),
+    "hippo-lagt": partial(HiPPORNNConfig, measure="lagt"),
     # "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396).
     "s4": partial(_s4, init="legs"),
     # "How to Train Your HiPPO" (arXiv:2206.12037).

@@ -1,0 +1,211 @@
+"""Convolution, steps and chunks with carried state are one function, with its gradients."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ssm_models.backbones.stack import ResidualStack
+from ssm_models.config import LayerConfig, StackConfig
+from ssm_models.layers.base import SequenceLayer
+from ssm_models.layers.s4 import S4Layer
+from torch import Tensor
+
+OPTIONS = {
+    "s4": {},
+    "s4-tied": {"l_kernel": 16},
+    "s4-legt-rank2": {"init": "legt", "rank": 2, "l_kernel": 24},
+    "s4-legs-rank3": {"rank": 3},
+    "s4-fout": {"init": "fourier", "l_kernel": 32},
+    "s4-lagt": {"init": "lagt"},
+    "s4-mixture": {"init": "all", "n_ssm": 4},
+    "s4-random-low-rank": {"init": "dplr-lin", "P_scale": 0.5},
+    "s4-untied-dt": {"dt_tie": False, "dt_transform": "softplus"},
+    "s4-channels-glu": {"channels": 2, "activation": "glu", "final_act": None},
+    "s4-bandlimit": {"bandlimit": 0.3, "dt_max": 0.5},
+    "s4d-zoh": {"kernel": "diagonal", "disc": "zoh", "init": "diag-lin"},
+    "s4d-bilinear": {"kernel": "diagonal", "disc": "bilinear", "init": "diag-inv"},
+    "s4d-legs-one-copy": {"kernel": "diagonal", "init": "diag-legs", "n_ssm": 1},
+    "s4d-real": {"kernel": "diagonal", "disc": "zoh", "init": "diag-real", "is_real": True},
+    "s4d-transforms": {"kernel": "diagonal", "init": "diag-rand", "real_transform": "relu", "imag_transform": "exp"},
+    "s4d-fast-dt": {"kernel": "diagonal", "init": "diag-quad", "dt_fast": True, "deterministic": True},
+    "s4d-cut": {"kernel": "diagonal", "init": "diag-lin", "l_max": 9},
+    "s4-cut": {"l_max": 6, "l_kernel": 6},
+    "dss-exp": {"kernel": "diagonal", "disc": "zoh", "init": "diag-legs"},
+    "dss-softmax": {"kernel": "diagonal", "disc": "dss", "init": "diag-legs", "real_transform": "none", "l_kernel": 64},
+    "gated": {"gate": 3, "gate_act": "gelu", "mult_act": "tanh", "bottleneck": 2, "final_act": "none"},
+}
+
+
+def layer(name: str, d_model: int, d_state: int, dtype: torch.dtype) -> S4Layer:
+    config = LayerConfig(**{"d_state": d_state, "dt_max": 0.3, **OPTIONS[name]})
+    made = S4Layer(d_model, config)
+    if name == "dss-softmax":
+        with torch.no_grad():  # some modes grow
+            made.kernel.A_real[:, ::2] *= -0.1
+    return made.to(dtype)
+
+
+def run_chunks(model: SequenceLayer, u: Tensor, bounds: list[int], rate: float) -> tuple[Tensor, object]:
+    state, outputs = model.initial_state(len(u)), []
+    edges = [0, *sorted({each for each in bounds if each < u.shape[1]}), u.shape[1]]
+    for start, end in pairwise(edges):
+        y, state = model(u[:, start:end], state, rate=rate)
+        outputs.append(y)
+    return torch.cat(outputs, 1), state
+
+
+def run_steps(model: SequenceLayer, u: Tensor, rate: float) -> tuple[Tensor, object]:
+    state, step, outputs = model.initial_state(len(u)), model.stepper(rate), []
+    for sample in u.unbind(1):
+        y, state = step(sample, state)
+        outputs.append(y)
+    return torch.stack(outputs, 1), state
+
+
+def assert_same(actual: object, expected: object, tolerance: float) -> None:
+    if isinstance(expected, tuple):
+        for a, e in zip(actual, expected, strict=True):
+            assert_same(a, e, tolerance)
+        return
+    scale = max(1.0, float(expected.detach().abs().max()))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+def gradients(model: SequenceLayer, u: Tensor, y: Tensor, weights: Tensor) -> list[Tensor]:
+    inputs = [u, *(p for p in model.parameters() if p.requires_grad)]
+    found = torch.autograd.grad((y * weights).sum(), inputs, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+
+
+LENGTHS = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 31, 67, 101])
+BOUNDS = st.lists(st.integers(1, 100), max_size=4)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    L=LENGTHS,
+    batch=st.integers(1, 3),
+    width=st.sampled_from([4, 8]),
+    d_state=st.sampled_from([2, 4, 10]),
+    bounds=BOUNDS,
+    rate=st.sampled_from([1.0, 1.0, 2.0, 0.5]),
+    seed=st.integers(0, 100),
+)
+def test_in_float64(
+    name: str, L: int, batch: int, width: int, d_state: int, bounds: list[int], rate: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    model = layer(name, width, d_state, torch.float64)
+    u = torch.randn(batch, L, width, dtype=torch.float64, requires_grad=True)
+    whole, _ = model(u, rate=rate)
+    chunked, chunk_state = run_chunks(model, u, bounds, rate)
+    stepped, step_state = run_steps(model, u, rate)
+    assert_same(chunked, whole, 1e-10)
+    assert_same(stepped, whole, 1e-10)
+    assert_same(chunk_state, step_state, 1e-10)
+    weights = torch.randn_like(whole)
+    expected = gradients(model, u, whole, weights)
+    for form in (chunked, stepped):
+        for actual, each in zip(gradients(model, u, form, weights), expected, strict=True):
+            assert_same(actual, each, 1e-9)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_in_float32(name: str) -> None:
+    torch.manual_seed(1)
+    model = layer(name, 8, 8, torch.float32)
+    u = torch.randn(2, 61, 8)
+    with torch.no_grad():
+        whole, _ = model(u)
+        chunked, chunk_state = run_chunks(model, u, [1, 17, 40], 1.0)
+        stepped, step_state = run_steps(model, u, 1.0)
+    assert_same(chunked, whole, 2e-4)
+    assert_same(stepped, whole, 2e-4)
+    assert_same(chunk_state, step_state, 2e-4)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+@pytest.mark.parametrize("prenorm", [True, False])
+def test_a_stack_in_evaluation(norm: str, prenorm: bool) -> None:
+    torch.manual_seed(2)
+    stack = StackConfig(n_layers=3, d_model=6, norm=norm, prenorm=prenorm, dropout=0.2)
+    names = ("s4-tied", "s4d-bilinear", "s4d-cut")
+    layers = [layer(name, 6, 4, torch.float64) for name in names]
+    model = ResidualStack(layers, stack).double()
+    u = torch.randn(3, 29, 6, dtype=torch.float64)
+    model(torch.randn(5, 40, 6, dtype=torch.float64))  # running statistics worth the name
+    model.eval()
+    whole, none = model(u)
+    assert none is None
+    chunked, chunk_state = run_chunks(model, u, [4, 5, 20], 1.0)
+    stepped, step_state = run_steps(model, u, 1.0)
+    assert_same(chunked, whole, 1e-10)
+    assert_same(stepped, whole, 1e-10)
+    assert_same(chunk_state, step_state, 1e-10)
+
+
+def test_a_batch_norm_steps_with_running_statistics_in_training_too() -> None:
+    torch.manual_seed(3)
+    model = ResidualStack([layer("s4d-zoh", 4, 4, torch.float64)], StackConfig(n_layers=1, d_model=4, norm="batch"))
+    model = model.double().train()
+    u = torch.randn(2, 4, dtype=torch.float64)
+    before = model.layers[0].norm.running_mean.clone()
+    y, _ = model.step(u, model.initial_state(2))
+    torch.testing.assert_close(model.layers[0].norm.running_mean, before, rtol=0, atol=0)
+    expected, _ = model.eval()(u[:, None])
+    torch.testing.assert_close(y, expected[:, 0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"bidirectional": True}, "needs the future of its input"),
+        ({"kernel": "diagonal", "disc": "dss"}, "set l_kernel"),
+    ],
+)
+def test_what_cannot_step_says_why(options: dict, sentence: str) -> None:
+    model = S4Layer(4, LayerConfig(d_state=4, **options))
+    u = torch.randn(2, 5, 4)
+    with pytest.raises(ValueError, match=sentence):
+        model.step(u[:, 0], model.initial_state(2))
+
+
+def test_lengths_and_a_state_do_not_mix() -> None:
+    model = layer("s4d-zoh", 4, 4, torch.float32)
+    with pytest.raises(ValueError, match="give lengths or a state"):
+        model(torch.randn(2, 5, 4), model.initial_state(2), lengths=torch.tensor([5, 3]))
+
+
+@pytest.mark.parametrize("name", ["s4-tied", "s4-fout", "s4-legt-rank2"])
+@pytest.mark.parametrize("L", [5, 16, 24, 33, 77, 130])
+def test_a_tied_kernel_is_exact_at_every_length(name: str, L: int) -> None:
+    """A kernel tied to a length is, at any other length, the kernel of the C that it stands for."""
+    torch.manual_seed(4)
+    tied = layer(name, 4, 8, torch.float64)
+    parameters = tied.state_dict()
+    plain = S4Layer(4, replace(tied.config, l_kernel=None)).double()
+    kernel = tied.kernel
+    parameters["kernel.C"] = kernel._untied_C(kernel._dplr(1.0), 1.0)
+    parameters["kernel.l_kernel"] = torch.tensor(0)
+    plain.load_state_dict(parameters)
+    torch.testing.assert_close(kernel(L), plain.kernel(L), rtol=1e-9, atol=1e-10)
+    with pytest.raises(RuntimeError, match="tied to the kernel length 0"):
+        tied.load_state_dict(parameters)
+
+
+@pytest.mark.parametrize("name", ["s4-tied", "s4-fout", "s4d-zoh", "s4d-bilinear"])
+def test_half_the_sampling_rate(name: str) -> None:
+    """A layer run at rate 2 on every second sample of a smooth signal gives every second sample of its output."""
+    torch.manual_seed(5)
+    options = {"d_state": 8, "dt_min": 1e-3, "dt_max": 1e-2, **OPTIONS[name], "activation": "none", "final_act": None}
+    options.pop("l_kernel", None)
+    model = S4Layer(4, LayerConfig(**options)).double()
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)[1:, None]
+    u = (torch.sin(9 * t * torch.arange(1, 5)) * torch.exp(-3 * (t - 0.5) ** 2))[None]
+    fine, _ = model(u)
+    coarse, _ = model(u[:, 1::2], rate=2.0)
+    assert (coarse - fine[:, 1::2]).norm() < 0.02 * fine[:, 1::2].norm()
