@@ -3,7 +3,6 @@
 import errno
 import multiprocessing
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -121,12 +120,3 @@ def test_of_two_preparations_at_once_one_does_the_work(tmp_path):
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert log.read_text() == "built\n"
-
-
-def test_arrays_travel_as_paths(tmp_path):
-    entry = cache.build(tmp_path / "a", {}, lambda writer: writer.array("numbers", np.arange(100_000)))
-    numbers = entry.array("numbers")
-    assert len(pickle.dumps(numbers)) < 1000
-    assert (pickle.loads(pickle.dumps(numbers)) == numbers).all()
-    part = pickle.loads(pickle.dumps(numbers[10:20]))
-    assert part.tolist() == list(range(10, 20))

@@ -1,5 +1,6 @@
 """What every data set keeps to, shown on the miniatures."""
 
+import pickle
 import subprocess
 import sys
 
@@ -78,6 +79,16 @@ def test_longest_sequence_is_l_max(miniature):
     if miniature.spec.lengths:
         longest = max(miniature.lengths(split).max() for split in ("train", "val", "test"))
         assert longest == miniature.spec.l_max
+
+
+def test_splits_travel_to_other_processes_without_their_contents(miniature):
+    split = miniature.split("train")
+    pickled = pickle.dumps(split)
+    assert len(pickled) < 8 * len(split) + 2000  # the index, and paths
+    again = pickle.loads(pickled)
+    for i in (0, 7):
+        for ours, theirs in zip(split[i], again[i], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", NAMES)

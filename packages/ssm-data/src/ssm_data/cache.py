@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import shutil
 from collections.abc import Callable
@@ -59,7 +58,7 @@ class Entry:
 
     def array(self, name: str) -> np.ndarray:
         """A stored array, memory-mapped and read-only."""
-        return _open(self.folder / f"{name}.npy")
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
     def verify(self) -> None:
         """Reads every file and compares its checksum.
@@ -94,19 +93,6 @@ class Writer:
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return values
-
-
-class _Mapped(np.memmap):
-    """A memory-mapped file that travels to worker processes as its path and not as its contents."""
-
-    def __reduce__(self) -> Any:
-        if isinstance(self.base, mmap.mmap):
-            return _open, (Path(str(self.filename)),)
-        return np.asarray(self).__reduce__()
-
-
-def _open(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False).view(_Mapped)
 
 
 def find(folder: Path) -> Entry | None:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssm_data.cache import Entry, Writer
 
 
+class _OnDisk:
+    """A dataclass whose memory-mapped arrays travel to other processes as paths and not as contents."""
+
+    def __reduce__(self) -> Any:
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return _restore, (type(self), [_Path(v.filename) if isinstance(v, np.memmap) else v for v in values])
+
+
+class _Path(NamedTuple):
+    path: Any
+
+
+def _restore(kind: type, values: list[Any]) -> Any:
+    return kind(*(np.load(v.path, mmap_mode="r") if isinstance(v, _Path) else v for v in values))
+
+
 @dataclass(frozen=True)
-class Ragged:
+class Ragged(_OnDisk):
     """Sequences of different lengths, end to end: number i is ``flat[offsets[i]:offsets[i + 1]]``."""
 
     flat: np.ndarray
@@ -36,7 +53,7 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class Sequences:
+class Sequences(_OnDisk):
     """Token sequences with a class each. ``index`` selects the examples of this split."""
 
     tokens: Ragged
@@ -60,7 +77,7 @@ class Sequences:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(_OnDisk):
     """Pairs of token sequences with a class each; sequences ``members[i, 0]`` and ``members[i, 1]``."""
 
     tokens: Ragged
@@ -86,7 +103,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(_OnDisk):
     """8-bit images with a class each, as sequences of pixels row by row.
 
     Values become ``(x / 255 - mean) / std``.
