@@ -110,7 +110,7 @@ def test_runs_then_skips_then_tables(work: Path, capsys: pytest.CaptureFixture[s
     assert main(["table", "lra", "--format", "markdown"]) == 0
     assert "| s4d " in capsys.readouterr().out
     assert main(["table", "lra", "--format", "csv"]) == 0
-    assert "own,smoke,s4d" in capsys.readouterr().out
+    assert 'own,smoke,"s4d data.limit' in capsys.readouterr().out
 
 
 def test_dry_run_starts_nothing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,3 +140,48 @@ def test_missing_data_does_not_stop_the_other_tasks(
 
 def _table(text: str) -> str:
     return text[text.index("Long Range Arena v1") :]
+
+
+LAYER = """
+import torch
+
+
+class Mean(torch.nn.Module):
+    def __init__(self, d_model, scale=1.0):
+        super().__init__()
+        self.scale = scale
+        self.mix = torch.nn.Linear(d_model, d_model)
+
+    def forward(self, u):
+        return self.mix(u.cumsum(1) * self.scale)
+
+
+class Wrong(torch.nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+
+    def forward(self, u):
+        return u[:, :1]
+"""
+
+
+def test_a_layer_of_ones_own(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (work / "mine.py").write_text(LAYER)
+    command = ["lra", "--task", "listops", "--scale", "smoke", "trainer.epochs=1", "model.d_model=8", *TINY[4:]]
+    assert main([*command, "--model", "mine.py:Mean", "model.args={scale:0.1}"]) == 0
+    assert len(list(work.rglob("record.json"))) == 1
+    capsys.readouterr()
+    assert main([*command, "--model", "mine.py:Wrong"]) == 1
+    assert "shape" in capsys.readouterr().out
+    assert main([*command, "--model", "mine.py:Missing"]) in (1, 2)
+    said = capsys.readouterr()
+    assert "Missing" in said.out + said.err
+
+
+def test_wandb_is_offline_without_a_key(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(work / "no-netrc"))
+    tiny = [word for word in TINY if "epochs" not in word]
+    assert main(["lra", "--model", "s4d", "--task", "listops", "--scale", "smoke", *tiny, "logger=wandb"]) == 0
+    assert list(work.rglob("offline-run-*"))
+    assert list(work.rglob("metrics.csv"))

@@ -7,7 +7,6 @@ import platform
 import resource
 import sys
 import warnings
-from contextlib import suppress
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
@@ -183,20 +182,15 @@ def _check_beats_chance(record: Record, examples: int) -> None:
 
 def _wandb(cell: Cell, folder: Path) -> L.pytorch.loggers.WandbLogger:
     """A W&B run whose id is the cell's hash, so a resumed run goes on in the same one; offline without a key."""
-    import os
-
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    with suppress(Exception):
-        wandb.setup()
-    offline = not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
     return WandbLogger(
         project=f"ssm-bench-{cell.recipe.benchmark}",
         name=cell.name,
         id=f"{cell.recipe.task}-{cell.hash}",
         save_dir=folder,
-        offline=offline,
+        mode="online" if wandb.login(prompt=False) else "offline",
         config=as_dict(cell.recipe),
     )
 
