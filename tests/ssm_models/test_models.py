@@ -149,7 +149,11 @@ def test_configurations_and_the_zoo_do_not_import_torch() -> None:
     ("options", "sentence"),
     [
         ({"kernel": "dplr", "disc": "zoh"}, "only disc=bilinear"),
-        ({"kernel": "dplr", "is_real": True, "init": "diag-real"}, "kernel=diagonal"),
+        ({"kernel": "dplr", "is_real": True, "init": "diag-real"}, "is_real has no meaning for kernel=dplr"),
+        ({"kernel": "diagonal", "rank": 2}, "rank has no meaning"),
+        ({"kernel": "dense", "bandlimit": 0.5}, "bandlimit has no meaning"),
+        ({"kernel": "dense", "disc": "dss"}, "kernel=diagonal"),
+        ({"kernel": "free"}, "set l_max"),
         ({"kernel": "diagonal", "is_real": True}, "init=diag-real"),
         ({"kernel": "diagonal", "is_real": True, "init": "diag-real", "bandlimit": 0.5}, "no frequencies"),
         ({"kernel": "diagonal", "is_real": True, "init": "diag-real", "disc": "dss"}, "complex kernel"),

@@ -42,9 +42,10 @@ Activation = Literal["gelu", "relu", "silu", "tanh", "sigmoid", "glu", "none"]
 class KernelConfig:
     """A state space kernel.
 
-    kernel: ``diagonal`` (S4D, DSS) or ``dplr`` (S4).
+    kernel: ``diagonal`` (S4D, DSS), ``dplr`` (S4), ``dense`` (LSSL), ``ema`` (Mega's moving averages) or
+        ``free`` (every tap a parameter, ``l_max`` of them).
     d_state: N; conjugate pairs are stored once, in N/2 complex entries.
-    init: a name of :mod:`ssm_core.initialize`.
+    init: a name of :mod:`ssm_core.initialize`; for ``dense`` a measure of :mod:`ssm_core.hippo`.
     disc: discretisation; ``dss`` is the softmax kernel of DSS; ``dplr`` has only ``bilinear``.
     is_real: N real modes instead of N/2 conjugate pairs (diagonal only; init ``diag-real``).
     n_ssm: independent copies of (A, B, P), each shared by d_model / n_ssm features; None: one a feature.
@@ -64,7 +65,7 @@ class KernelConfig:
     real_random ... normalize: see :func:`ssm_core.initialize.ssm`.
     """
 
-    kernel: Literal["diagonal", "dplr"] = "dplr"
+    kernel: Literal["diagonal", "dplr", "dense", "ema", "free"] = "dplr"
     d_state: int = 64
     init: str = "legs"
     disc: Literal["zoh", "bilinear", "dss"] = "bilinear"
@@ -97,7 +98,7 @@ class KernelConfig:
     def __post_init__(self) -> None:
         require(self.d_state >= 2, f"d_state is the size of a state, at least 2, not {self.d_state}.")
         require(
-            self.is_real or self.d_state % 2 == 0,
+            self.is_real or self.d_state % 2 == 0 or self.kernel not in ("diagonal", "dplr"),
             f"d_state counts both members of conjugate pairs, so it is even, not {self.d_state}.",
         )
         require(self.rank >= 1, f"rank is at least 1, not {self.rank}.")
@@ -116,12 +117,24 @@ class KernelConfig:
             for key, value in getattr(self, name).items():
                 require(key in ("A", "B", "C", "dt"), f"{name} has entries for A, B, C and dt, not for {key!r}.")
                 require(value >= 0, f"{name}.{key} is not negative, so it cannot be {value}.")
+        defaults = {each.name: each.default for each in fields(KernelConfig)}
+        for name in _NO_MEANING[self.kernel]:
+            value = getattr(self, name)
+            require(
+                value == defaults[name],
+                f"{name} has no meaning for kernel={self.kernel}; leave it out instead of {value}.",
+            )
+        if self.kernel == "free":
+            require(self.l_max is not None, "kernel=free has l_max taps; set l_max.")
+        if self.kernel in ("ema", "free"):
+            return
+        if self.kernel == "dense":
+            require(self.disc != "dss", "disc=dss is a diagonal kernel's; set kernel=diagonal.")
         if self.kernel == "dplr":
             require(
                 self.disc == "bilinear",
                 f"The dplr kernel has only disc=bilinear; disc={self.disc} needs kernel=diagonal.",
             )
-            require(not self.is_real, "is_real is a diagonal kernel's option; set kernel=diagonal.")
         if self.is_real:
             require(
                 self.init == "diag-real",
@@ -129,6 +142,17 @@ class KernelConfig:
             )
             require(self.bandlimit is None, "A real state has no frequencies: bandlimit needs is_real=false.")
             require(self.disc != "dss", "disc=dss is a complex kernel; set is_real=false.")
+
+
+_DIAGONAL_INIT = ("real_random", "real_scale", "imag_random", "imag_scale", "B_init", "B_scale", "normalize")
+_COMPLEX_MODES = ("is_real", "real_transform", "imag_transform", "bandlimit", "dt_fast", "B_clip", "P_scale", "rank")
+_NO_MEANING: dict[str, tuple[str, ...]] = {
+    "diagonal": ("rank", "P_scale"),
+    "dplr": ("is_real",),
+    "dense": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel"),
+    "ema": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel", "n_ssm", "deterministic", "dt_transform"),
+    "free": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel", "n_ssm", "deterministic", "dt_transform"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +266,68 @@ class HiPPORNNLayerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class S5LayerConfig:
+    """The S5 layer.
+
+    d_state: N, one state for all features; conjugate pairs are stored once.
+    blocks: A starts as so many smaller LegS matrices; divides d_state into even parts.
+    dt_min, dt_max: range of the initial step sizes, log-uniform.
+    bidirectional: a second read-out of a scan from the end; such a layer cannot step.
+    lr: learning rate of A, B and the step sizes; null: the run's.
+    """
+
+    d_state: int = 64
+    blocks: int = 1
+    dt_min: float = 0.001
+    dt_max: float = 0.1
+    bidirectional: bool = False
+    lr: float | None = 0.001
+    dropout: float = 0.0
+    tie_dropout: bool = True
+
+    def __post_init__(self) -> None:
+        require(
+            self.blocks >= 1 and self.d_state % (2 * self.blocks) == 0 and self.d_state > 0,
+            f"d_state must divide into even parts: {self.d_state} cannot make {self.blocks} blocks.",
+        )
+        require(
+            0 < self.dt_min <= self.dt_max,
+            f"Step sizes need 0 < dt_min <= dt_max, not {self.dt_min} and {self.dt_max}.",
+        )
+        require_share("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LRULayerConfig:
+    """The linear recurrent unit.
+
+    d_state: complex entries of the one state for all features.
+    r_min, r_max: ring in which the eigenvalues start.
+    max_phase: their largest initial phase, in radians.
+    bidirectional: a second read-out of a scan from the end; such a layer cannot step.
+    lr: learning rate of the eigenvalues and the input normaliser; null: the run's.
+    """
+
+    d_state: int = 64
+    r_min: float = 0.0
+    r_max: float = 1.0
+    max_phase: float = 6.283185307179586
+    bidirectional: bool = False
+    lr: float | None = 0.001
+    dropout: float = 0.0
+    tie_dropout: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.d_state >= 1, f"d_state is at least 1, not {self.d_state}.")
+        require(
+            0 <= self.r_min < self.r_max <= 1,
+            f"The ring needs 0 <= r_min < r_max <= 1, not {self.r_min} and {self.r_max}.",
+        )
+        require(self.max_phase > 0, f"max_phase is positive, not {self.max_phase}.")
+        require_share("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """The residual stack around any layer, with its encoder and decoder.
 
@@ -288,7 +374,8 @@ class S4Config(StackConfig, LayerConfig):
     def build_layer(self, l_max: int) -> SequenceLayer:
         from ssm_models.layers.s4 import S4Layer
 
-        config = self if self.l_kernel is not None else replace(self, l_kernel=l_max)
+        tied = self.kernel == "dplr" or self.disc == "dss"
+        config = replace(self, l_kernel=l_max) if tied and self.l_kernel is None else self
         return S4Layer(self.d_model, config)
 
 
@@ -304,6 +391,34 @@ class HiPPORNNConfig(StackConfig, HiPPORNNLayerConfig):
         from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 
         return HiPPORNNLayer(self.d_model, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class S5Config(StackConfig, S5LayerConfig):
+    """A stack of S5 layers."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        S5LayerConfig.__post_init__(self)
+
+    def build_layer(self, l_max: int) -> SequenceLayer:
+        from ssm_models.layers.mimo import S5Layer
+
+        return S5Layer(self.d_model, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LRUConfig(StackConfig, LRULayerConfig):
+    """A stack of linear recurrent units."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        LRULayerConfig.__post_init__(self)
+
+    def build_layer(self, l_max: int) -> SequenceLayer:
+        from ssm_models.layers.mimo import LRULayer
+
+        return LRULayer(self.d_model, self)
 
 
 @dataclass(frozen=True, kw_only=True)

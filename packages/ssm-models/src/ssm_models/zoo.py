@@ -7,9 +7,10 @@ the authors' code of the papers' numbers: bilinear discretisation, every feature
 from collections.abc import Callable
 from functools import partial
 
-from ssm_models.config import HiPPORNNConfig, S4Config, StackConfig
+from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, StackConfig
 
 _s4 = partial(S4Config, kernel="dplr")
+_lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
 ZOO: dict[str, Callable[..., StackConfig]] = {
@@ -17,6 +18,10 @@ ZOO: dict[str, Callable[..., StackConfig]] = {
     "hippo-legs": partial(HiPPORNNConfig, measure="legs"),
     "hippo-legt": partial(HiPPORNNConfig, measure="legt"),
     "hippo-lagt": partial(HiPPORNNConfig, measure="lagt"),
+    # "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State Space Layers"
+    # (arXiv:2110.13985): A and B trained, and LSSL-f with both fixed.
+    "lssl": partial(_lssl),
+    "lssl-f": partial(_lssl, lr={"A": 0.0, "B": 0.0, "dt": 0.001}),
     # "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396).
     "s4": partial(_s4, init="legs"),
     # "How to Train Your HiPPO" (arXiv:2206.12037).
@@ -26,6 +31,12 @@ ZOO: dict[str, Callable[..., StackConfig]] = {
     # "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343).
     "dss-exp": partial(S4Config, kernel="diagonal", init="diag-legs", disc="zoh"),
     "dss-softmax": partial(S4Config, kernel="diagonal", init="diag-legs", disc="dss", real_transform="none"),
+    # "Simplified State Space Layers for Sequence Modeling" (arXiv:2208.04933).
+    "s5": S5Config,
+    # "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349).
+    "lru": LRUConfig,
+    # The moving averages of "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), without attention.
+    "ema": partial(S4Config, kernel="ema", d_state=16),
     # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
     # Plain "S4D" is S4D-LegS, the row that later papers reprint under that name.
     "s4d": partial(_s4d, init="diag-legs"),

@@ -2,8 +2,18 @@
 
 from ssm_models.config import KernelConfig
 from ssm_models.kernels.base import Kernel
+from ssm_models.kernels.dense import DenseKernel
 from ssm_models.kernels.diagonal import DiagonalKernel
 from ssm_models.kernels.dplr import DPLRKernel
+from ssm_models.kernels.free import EMAKernel, FreeKernel
+
+KERNELS = {
+    "diagonal": DiagonalKernel,
+    "dplr": DPLRKernel,
+    "dense": DenseKernel,
+    "ema": EMAKernel,
+    "free": FreeKernel,
+}
 
 
 def make_kernel(d_model: int, channels: int, config: KernelConfig) -> Kernel:
@@ -11,6 +21,13 @@ def make_kernel(d_model: int, channels: int, config: KernelConfig) -> Kernel:
     return KERNELS[config.kernel](d_model, channels, config)
 
 
-KERNELS = {"diagonal": DiagonalKernel, "dplr": DPLRKernel}
-
-__all__ = ["KERNELS", "DPLRKernel", "DiagonalKernel", "Kernel", "make_kernel"]
+__all__ = [
+    "KERNELS",
+    "DPLRKernel",
+    "DenseKernel",
+    "DiagonalKernel",
+    "EMAKernel",
+    "FreeKernel",
+    "Kernel",
+    "make_kernel",
+]

@@ -1,7 +1,11 @@
 """The contract of a kernel: one linear system a feature, in convolutional and recurrent form."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
+from ssm_models.config import KernelConfig
+from ssm_models.kernels.parameters import register
 from ssm_models.layers.base import State, Stepper
 
 
@@ -9,7 +13,23 @@ class Kernel(nn.Module):
     """A linear system for each of H features, with C outputs each.
 
     The layer adds the skip D and everything nonlinear.
+
+    Args:
+        d_model: H.
+        config: the options; ``kernel`` is not looked at.
     """
+
+    def __init__(self, d_model: int, config: KernelConfig) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.config = config
+        self.copies = config.n_ssm or d_model
+        if d_model % self.copies:
+            raise ValueError(f"n_ssm must divide d_model: {d_model} is no multiple of {self.copies}.")
+
+    def _register(self, name: str, value: Tensor, group: Literal["A", "B", "C", "dt"]) -> None:
+        """A parameter with the learning rate and weight decay that the options give its group."""
+        register(self, name, value, lr=self.config.lr.get(group), wd=self.config.wd.get(group))
 
     def forward(self, L: int, rate: float = 1.0) -> Tensor:
         """The kernel (C, H, L)."""

@@ -1,7 +1,6 @@
 """What the diagonal and the DPLR kernel have in common: the parameters of a state space model."""
 
 import math
-from typing import Literal
 
 import torch
 from ssm_core.initialize import Initial, ssm, step_sizes
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from ssm_models.config import KernelConfig
 from ssm_models.kernels.base import Kernel
-from ssm_models.kernels.parameters import TRANSFORMS, inverse, register
+from ssm_models.kernels.parameters import TRANSFORMS, inverse
 
 
 class SSMKernel(Kernel):
@@ -31,12 +30,7 @@ class SSMKernel(Kernel):
     inv_dt: Tensor  # (H, 1) or (H, M)
 
     def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.d_model = d_model
-        self.copies = config.n_ssm or d_model
-        if d_model % self.copies:
-            raise ValueError(f"n_ssm must divide d_model: {d_model} is no multiple of {self.copies}.")
+        super().__init__(d_model, config)
         # A real state of N modes takes as many entries as a complex one of 2 N.
         N = 2 * config.d_state if config.is_real else config.d_state
         self.entries = N // 2
@@ -80,9 +74,6 @@ class SSMKernel(Kernel):
         self._register("A_real", inverse(A[..., 0], config.real_transform), "A")
         if not config.is_real:
             self._register("A_imag", inverse(A[..., 1], config.imag_transform), "A")
-
-    def _register(self, name: str, value: Tensor, group: Literal["A", "B", "C", "dt"]) -> None:
-        register(self, name, value, lr=self.config.lr.get(group), wd=self.config.wd.get(group))
 
     def _per_feature(self, x: Tensor, dim: int) -> Tensor:
         """The copies of ``x`` along ``dim``, in turn, for H features."""

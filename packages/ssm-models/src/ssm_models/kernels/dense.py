@@ -1,0 +1,68 @@
+"""The kernel of a dense state matrix, as in LSSL."""
+
+import torch
+from ssm_core.discretize import bilinear_dense, zoh_dense
+from ssm_core.hippo import transition
+from ssm_core.initialize import step_sizes
+from torch import Tensor
+
+from ssm_models.config import KernelConfig
+from ssm_models.kernels.base import Kernel
+from ssm_models.kernels.parameters import TRANSFORMS, inverse
+from ssm_models.kernels.recurrence import dense_kernel, dense_scan, dense_stepper
+from ssm_models.layers.base import Stepper
+
+
+class DenseKernel(Kernel):
+    """``K[c,h,l] = C[c,h] A_bar[h]^l B_bar[h]`` with real matrices: exact, and cubic in N.
+
+    Of use where a structure is not at hand (any measure will do), and as an oracle of the others.
+
+    Source: "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State Space Layers"
+    (arXiv:2110.13985), section 3; A is shared as there, with a step size a feature.
+
+    Args:
+        d_model: H.
+        channels: C.
+        config: the options; ``init`` is a measure of :mod:`ssm_core.hippo`.
+    """
+
+    A: Tensor  # (S, N, N)
+    B: Tensor  # (S, N)
+    C: Tensor  # (C, H, N)
+    inv_dt: Tensor  # (H, 1)
+
+    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+        super().__init__(d_model, config)
+        A, B = transition(config.init, config.d_state)
+        C = torch.randn(channels, d_model, config.d_state, dtype=torch.float64)
+        if config.deterministic:
+            C = torch.eye(config.d_state, dtype=torch.float64)[0].expand_as(C)
+        dt = step_sizes((d_model, 1), config.dt_min, config.dt_max, deterministic=config.deterministic)
+        self._register("inv_dt", inverse(dt, config.dt_transform), "dt")
+        self._register("C", C, "C")
+        self._register("A", A.expand(self.copies, -1, -1), "A")
+        self._register("B", B.expand(self.copies, -1), "B")
+
+    def forward(self, L: int, rate: float = 1.0) -> Tensor:
+        return dense_kernel(*self._recurrence(rate), L)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros (B, H, N)."""
+        dtype = torch.promote_types(self.C.dtype, torch.float32)
+        return self.C.new_zeros(batch_size, self.d_model, self.config.d_state, dtype=dtype)
+
+    def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        return dense_scan(u, state, *self._recurrence(rate))
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        return dense_stepper(*self._recurrence(rate))
+
+    def _recurrence(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
+        """A_bar (H, N, N), B_bar (H, N) and C (C, H, N)."""
+        dtype = torch.promote_types(self.C.dtype, torch.float32)
+        dt = TRANSFORMS[self.config.dt_transform](self.inv_dt.to(dtype))[:, 0] * rate
+        repeats = self.d_model // self.copies
+        A, B = self.A.to(dtype).repeat(repeats, 1, 1), self.B.to(dtype).repeat(repeats, 1)
+        discretize = zoh_dense if self.config.disc == "zoh" else bilinear_dense
+        return (*discretize(A, B, dt), self.C.to(dtype))

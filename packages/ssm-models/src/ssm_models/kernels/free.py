@@ -1,0 +1,93 @@
+"""Kernels without a state space: free taps, and the exponential moving averages of Mega."""
+
+import torch
+from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
+from torch import Tensor
+
+from ssm_models.config import KernelConfig
+from ssm_models.kernels.base import Kernel
+from ssm_models.layers.base import Stepper
+
+
+class FreeKernel(Kernel):
+    """Every tap a parameter (C, H, l_max). Its recurrent form is the layer's window of ``l_max`` inputs."""
+
+    kernel: Tensor
+
+    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+        super().__init__(d_model, config)
+        assert config.l_max is not None
+        taps = torch.randn(channels, d_model, config.l_max) * config.l_max**-0.5
+        self._register("kernel", taps, "C")
+
+    def forward(self, L: int, rate: float = 1.0) -> Tensor:
+        if rate != 1.0:
+            raise ValueError(f"Free taps belong to one sampling rate; they cannot run at rate {rate}.")
+        return self.kernel.to(torch.promote_types(self.kernel.dtype, torch.float32))[..., :L]
+
+
+class EMAKernel(Kernel):
+    """A sum of N damped exponential moving averages: ``K[l] = sum_n gamma p beta (1 - p alpha)^l / sqrt(N)``.
+
+    ``p`` and ``alpha`` are sigmoids of their parameters.
+
+    Source: "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), section 3.1.
+    """
+
+    delta: Tensor  # (C, H, N), as the others
+    alpha: Tensor
+    beta: Tensor
+    gamma: Tensor
+
+    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+        super().__init__(d_model, config)
+        shape = (channels, d_model, config.d_state)
+        sign = (-1.0) ** torch.arange(config.d_state)
+        self._register("delta", 0.2 * torch.randn(shape), "dt")
+        self._register("alpha", 0.2 * torch.randn(shape), "A")
+        self._register("beta", sign + 0.02 * torch.randn(shape), "B")
+        self._register("gamma", torch.randn(shape), "C")
+
+    def forward(self, L: int, rate: float = 1.0) -> Tensor:
+        exponent, B, C = self._system(rate)
+        return vandermonde((C * B[..., :1])[None], exponent, L).view(*self.delta.shape[:2], L)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros (B, C H, N, 2): each channel has averages of its own."""
+        dtype = torch.promote_types(self.delta.dtype, torch.float32)
+        rows = self.delta.shape[0] * self.delta.shape[1]
+        return self.delta.new_zeros(batch_size, rows, self.delta.shape[2], 2, dtype=dtype)
+
+    def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        exponent, B, C = self._system(rate)
+        channels, H, _ = self.delta.shape
+        each = u.repeat(1, 1, channels)
+        y, state = diagonal_scan(each, state, _exp(exponent), B, C[None])
+        return y.view(*u.shape[:2], channels, H), state
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        exponent, B, C = self._system(rate)
+        A = _exp(exponent)
+        channels, H, _ = self.delta.shape
+
+        def step(u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            y, state = ssm_step(u.repeat(1, channels), state, A, B, C[None])
+            return y.view(len(u), channels, H), state
+
+        return step
+
+    def _system(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Exponent, B_bar and C (C H, N, 2), with zero imaginary parts; half of C, as the operators take 2 Re."""
+        if rate != 1.0:
+            raise ValueError(f"A moving average has no time scale; it cannot run at rate {rate}.")
+        dtype = torch.promote_types(self.delta.dtype, torch.float32)
+        p = torch.sigmoid(self.delta.to(dtype))
+        exponent = torch.log1p(-p * torch.sigmoid(self.alpha.to(dtype)))
+        C = self.gamma.to(dtype) * (0.5 * p.shape[-1] ** -0.5)
+        parts = (each.flatten(0, 1) for each in (exponent, p * self.beta.to(dtype), C))
+        exponent, B, C = (torch.stack((each, torch.zeros_like(each)), -1) for each in parts)
+        return exponent, B, C
+
+
+def _exp(exponent: Tensor) -> Tensor:
+    return torch.stack((exponent[..., 0].exp(), exponent[..., 1]), -1)
