@@ -15,6 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ssm_bench.record import write_atomically
 
+#: The file that an unfinished run is resumed from.
+LAST = "last.ckpt"
+
 
 class Keeper(Checkpoint):
     """Checkpoints and curves of one run folder.
@@ -45,7 +48,7 @@ class Keeper(Checkpoint):
 
     @property
     def last(self) -> Path:
-        return self.folder / "last.ckpt"
+        return self.folder / LAST
 
     @property
     def best_file(self) -> Path:

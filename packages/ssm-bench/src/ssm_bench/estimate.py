@@ -12,6 +12,7 @@ from ssm_data.contract import Place
 from ssm_models.config import Interface
 from torch.nn.functional import cross_entropy
 
+from ssm_bench.callbacks import LAST
 from ssm_bench.catalog import benchmark
 from ssm_bench.config import Recipe
 from ssm_bench.plan import Cell
@@ -36,7 +37,7 @@ def describe(cell: Cell, place: Place, out: Path, console: Console) -> None:
     if Record.read(folder) is not None:
         state = "done"
     else:
-        state = "unfinished, would resume" if (folder / "last.ckpt").is_file() else "not started"
+        state = "unfinished, would resume" if (folder / LAST).is_file() else "not started"
     console.print(f"# run folder: {folder} ({state})", highlight=False, markup=False, soft_wrap=True)
     if status.state == "ready":
         spec = recipe.data.prepare(place, progress=False).spec

@@ -62,10 +62,11 @@ def make_plan(
         if len(set(names)) < len(names):
             raise UserError(f"A {kind} is named twice: {' '.join(map(str, names))}.")
     chosen = [task for task in benchmark.tasks if not tasks or task in tasks]
+    each: Sequence[int | None] = seeds or [None]
     lasting = tuple(sorted(word for word in overrides if word.split("=")[0] not in (*RUNTIME_KEYS, "seed")))
     return [
         Cell(*compose_recipe(benchmark, task, model, scale, seed, overrides), lasting)
         for model in models
         for task in chosen
-        for seed in (seeds or [None])
+        for seed in each
     ]

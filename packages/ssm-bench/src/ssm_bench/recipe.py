@@ -120,8 +120,8 @@ def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[R
     return build(Recipe, recipe, ""), runtime
 
 
-def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
-    """A frozen dataclass from plain values, or a sentence that says which key or value is wrong."""
+def build(cls: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    """A frozen dataclass of class ``cls`` from plain values, or a sentence that says which key or value is wrong."""
     from pydantic import ValidationError
 
     names = {f.name for f in dataclasses.fields(cls)}
@@ -140,7 +140,7 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _adapter(cls: type) -> Any:
+def _adapter(cls: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)

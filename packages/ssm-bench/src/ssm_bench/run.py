@@ -10,6 +10,7 @@ import warnings
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
+from typing import Literal, cast
 
 import lightning as L
 import torch
@@ -18,14 +19,18 @@ from rich.console import Console
 from ssm_data import batches
 from ssm_data.contract import Place, Prepared
 
-from ssm_bench.callbacks import Keeper, Progressing
+from ssm_bench.callbacks import LAST, Keeper, Progressing
 from ssm_bench.config import Recipe, Runtime
 from ssm_bench.plan import Cell
 from ssm_bench.recipe import as_dict, as_yaml
 from ssm_bench.record import Record, code_version, package_versions, write_atomically
 from ssm_bench.task import ClassificationTask, interface
 
-PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
 
 
 class RunError(Exception):
@@ -43,7 +48,7 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> torch.utils.data.DataLoader:
         loader = self._loader("train", self.recipe.trainer.drop_last)
-        sampler = loader.batch_sampler
+        sampler = cast(batches.Batches, loader.batch_sampler)
         if self.trainer is not None:
             done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
             sampler.set_epoch(self.trainer.current_epoch)
@@ -86,6 +91,7 @@ def run_cell(cell: Cell, place: Place, out: Path, console: Console) -> Record:
         with FileLock(folder / ".lock", timeout=0):
             record = Record.read(folder) or _run(cell, prepared, folder, console)
             record.write(folder)
+            (folder / LAST).unlink(missing_ok=True)
     except Timeout:
         raise RunError(f"{cell.name} is being run by another process in {folder}.") from None
     return record
@@ -99,11 +105,6 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
     monitor = f"val/{spec.metric}"
     data = DataModule(prepared, recipe, runtime)
     steps = len(data._loader("train", recipe.trainer.drop_last))
-    if steps == 0:
-        raise RunError(
-            f"{cell.name}: {spec.sizes['train']} training examples make no batch of "
-            f"{recipe.trainer.batch_size}; lower trainer.batch_size."
-        )
     module = ClassificationTask(recipe.model.build(interface(spec)), recipe, spec.d_output, steps)
     keeper = Keeper(folder, monitor, runtime.checkpoint_minutes)
     trainer = L.Trainer(
@@ -163,7 +164,6 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
     )
     if recipe.must_beat_chance:
         _check_beats_chance(record, spec.sizes["test"])
-    keeper.last.unlink()
     return record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -44,11 +44,12 @@ class ClassificationTask(L.LightningModule):
             },
         )
         # An epoch that is resumed in its middle goes on with the sums of its first part.
-        self.meters["train_meters"].persistent(True)
+        cast(MetricCollection, self.meters["train_meters"]).persistent(True)
 
     def on_train_epoch_start(self) -> None:
         # Lightning tells the epoch to samplers, but not to batch samplers.
-        self.trainer.train_dataloader.batch_sampler.set_epoch(self.current_epoch)
+        loader: Any = self.trainer.train_dataloader
+        loader.batch_sampler.set_epoch(self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed((self.recipe.seed << 32) + self.global_step)
