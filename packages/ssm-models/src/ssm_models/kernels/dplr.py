@@ -72,9 +72,9 @@ class DPLRKernel(SSMKernel):
         return _kernel(s, C, length)[..., :L]
 
     def tied_C(self, length: int, rate: float = 1.0) -> Tensor:
-        """``C (I - A_bar^length)`` (C, H, M, 2), taking the parameter as C."""
-        s = self._dplr(rate)
-        return s.C - _times(s.C, matrix_power(s.dense(), length))
+        """``C (I - A_bar^length)`` (C, H, M, 2), taking the parameter as C; float64 inside, as it cancels."""
+        s = self._dplr(rate).double()
+        return (s.C - _times(s.C, matrix_power(s.dense(), length))).to(self.dtype)
 
     def _untied_C(self, s: "_DPLR", rate: float) -> Tensor:
         """The C of the recurrence."""

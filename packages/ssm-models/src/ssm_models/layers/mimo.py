@@ -1,6 +1,7 @@
 """Layers around one diagonal state for all features: S5 and LRU."""
 
 import torch
+from ssm_core.backends import full_precision
 from ssm_core.complex import cexp, cmul
 from ssm_core.discretize import zoh
 from ssm_core.hippo import nplr
@@ -75,7 +76,7 @@ class MIMOLayer(SequenceLayer):
             self._refuse_recurrence()
             if lengths is not None:
                 raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
-        with torch.autocast(u.device.type, enabled=False):
+        with full_precision(u):
             exponent, B, C = self.system(rate)
             v = torch.einsum("mhr,blh->blmr", B, u.to(B.dtype))
             start = v.new_zeros(len(v), self.entries, 2) if state is None else state
@@ -97,8 +98,10 @@ class MIMOLayer(SequenceLayer):
         A = cexp(exponent)
 
         def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-            x = cmul(A, x) + torch.einsum("mhr,bh->bmr", B, u.to(B.dtype))
-            return self._leave(u, _observe(C, x).to(u.dtype)), x
+            with full_precision(u):
+                x = cmul(A, x) + torch.einsum("mhr,bh->bmr", B, u.to(B.dtype))
+                y = _observe(C, x).to(u.dtype)
+            return self._leave(u, y), x
 
         return step
 

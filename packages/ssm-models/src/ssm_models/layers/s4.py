@@ -1,6 +1,7 @@
 """The S4 layer: a long convolution for each feature, a nonlinearity, and a map that mixes the features."""
 
 import torch
+from ssm_core.backends import full_precision
 from ssm_core.ops import long_conv
 from torch import Tensor, nn
 
@@ -64,7 +65,8 @@ class S4Layer(SequenceLayer):
             if lengths is not None:
                 raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
             if self.config.l_max is None:
-                y, state = self.kernel.scan(u, state, rate)
+                with full_precision(u):
+                    y, state = self.kernel.scan(u, state, rate)
             else:
                 y, state = fir_scan(u, state, self._cut_kernel(rate))
         return self._leave(u, y), state
@@ -79,11 +81,13 @@ class S4Layer(SequenceLayer):
     def stepper(self, rate: float = 1.0) -> Stepper:
         self._refuse_recurrence()
         cut = self.config.l_max is not None
-        kernel_step = fir_stepper(self._cut_kernel(rate)) if cut else self.kernel.stepper(rate)
+        with full_precision(self.D):
+            kernel_step = fir_stepper(self._cut_kernel(rate)) if cut else self.kernel.stepper(rate)
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
             u = self._enter(u)
-            y, state = kernel_step(u, state)
+            with full_precision(u):
+                y, state = kernel_step(u, state)
             return self._leave(u, y), state
 
         return step
@@ -103,7 +107,7 @@ class S4Layer(SequenceLayer):
         L = u.shape[1]
         if self.config.l_max is not None:
             L = min(L, round(self.config.l_max / rate))
-        k = self.drop_kernel(self.kernel(L, rate))
+        k = self._kernel(L, rate)
         if not self.config.bidirectional:
             return long_conv(u, k)
         forward, backward = k.chunk(2)
@@ -111,7 +115,11 @@ class S4Layer(SequenceLayer):
 
     def _cut_kernel(self, rate: float) -> Tensor:
         assert self.config.l_max is not None
-        return self.drop_kernel(self.kernel(round(self.config.l_max / rate), rate))
+        return self._kernel(round(self.config.l_max / rate), rate)
+
+    def _kernel(self, L: int, rate: float) -> Tensor:
+        with full_precision(self.D):
+            return self.drop_kernel(self.kernel(L, rate))
 
     def _leave(self, u: Tensor, y: Tensor) -> Tensor:
         """Input (..., H) and convolution (..., C, H) to the layer's output (..., d_output)."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from ssm_core.backends import full_precision
 from ssm_core.ops import long_conv
 from torch import Tensor, nn
 
@@ -80,7 +81,8 @@ class S4NDLayer(SequenceLayer):
         y = y.movedim(axis + 1, -3)
         L = y.shape[-3]
         K = L if self.config.size is None else min(L, round(self.config.size[axis] / rate))
-        k = self.drop_kernel(kernel(K, rate))
+        with full_precision(y):
+            k = self.drop_kernel(kernel(K, rate))
         backward = None
         if self.config.bidirectional:
             k, backward = k.chunk(2)
