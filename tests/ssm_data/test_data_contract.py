@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from ssm_data import DATASETS, Place
 
-NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x"]
+NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", "scifar", "smnist", "pmnist"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Image: batches of CIFAR-10 from a folder, an archive and the hub; grey values and the published split."""
+"""CIFAR-10 from a folder, an archive and the hub; grey and colour values and the published split."""
 
 import hashlib
 import io
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 from ssm_data import DataError, Place, cifar, sources
-from ssm_data.cifar import Image
+from ssm_data.cifar import Image, SequentialCIFAR
 
 BATCH = 20
 RNG = np.random.default_rng(0)
@@ -94,6 +94,21 @@ def test_pixels_are_grey_and_standardised(tmp_path):
         expected = (np.asarray(picture, dtype=np.float64).reshape(1024, 1) / 255 - 122.6 / 255) / (61 / 255)
         np.testing.assert_allclose(pixels, expected, atol=1e-6)
         assert label == number % 10
+
+
+def test_colours_are_standardised_each(tmp_path):
+    place = Place(write_folder(tmp_path / "data"), tmp_path / "cache")
+    prepared = SequentialCIFAR().prepare(place, progress=False)
+    assert (prepared.spec.d_input, prepared.spec.l_max) == (3, 1024)
+    mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)
+    for number in range(BATCH):
+        pixels, label = prepared.split("test")[number]
+        for channel in range(3):
+            plane = COLOURS["test_batch"][number, channel].astype(np.float64).reshape(1024)
+            np.testing.assert_allclose(pixels[:, channel], (plane / 255 - mean[channel]) / std[channel], atol=1e-6)
+        assert label == number % 10
+    grey = Image().prepare(place, progress=False)
+    assert prepared.split("val").index.tolist() == grey.split("val").index.tolist()
 
 
 def test_a_changed_batch_is_refused(tmp_path):

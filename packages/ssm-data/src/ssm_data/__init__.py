@@ -5,15 +5,27 @@ data and :func:`ssm_data.batches.loader` its batches. Only :mod:`ssm_data.batche
 """
 
 from ssm_data.aan import Retrieval
-from ssm_data.cifar import Image
+from ssm_data.cifar import Image, SequentialCIFAR
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache
 from ssm_data.errors import DataError
 from ssm_data.imdb import Text
 from ssm_data.listops import ListOps
+from ssm_data.mnist import PermutedMNIST, SequentialMNIST
 from ssm_data.pathfinder import Pathfinder, PathX
 
 DATASETS: dict[str, type[Dataset]] = {
-    dataset.name: dataset for dataset in (ListOps, Text, Retrieval, Image, Pathfinder, PathX)
+    dataset.name: dataset
+    for dataset in (
+        ListOps,
+        Text,
+        Retrieval,
+        Image,
+        Pathfinder,
+        PathX,
+        SequentialCIFAR,
+        SequentialMNIST,
+        PermutedMNIST,
+    )
 }
 
 __all__ = ["DATASETS", "DataError", "Dataset", "Place", "Prepared", "Spec", "Status", "default_cache"]

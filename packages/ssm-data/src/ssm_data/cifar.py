@@ -1,6 +1,6 @@
-"""Image of the Long Range Arena: grey CIFAR-10, pixel by pixel.
+"""CIFAR-10 pixel by pixel: grey as Image of the Long Range Arena, and in colour as sequential CIFAR.
 
-Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009); the task is that of Tay et al.,
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009). Image is a task of Tay et al.,
 "Long Range Arena" (arXiv:2011.04006, section 2.2.4).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,7 @@ BATCH = 10_000
 VALIDATION = 0.1
 SPLIT_SEED = 42
 GREY_MEAN, GREY_STD = 122.6 / 255, 61 / 255
+MEAN, STD = np.array([0.4914, 0.4822, 0.4465]), np.array([0.247, 0.243, 0.261])
 HOW_TO = (
     f"Get {ORIGINAL.url} ({ORIGINAL.size:,} bytes) and name the folder that holds the archive, "
     f"or {FOLDER} unpacked from it, with --data."
@@ -59,19 +61,20 @@ HOW_TO = (
 Images = tuple[np.ndarray, np.ndarray]  # (K, 3, 32, 32) uint8 and (K,) uint8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image(Dataset):
-    """Grey images of ten classes as 1,024 pixels, standardised; the seeded split of 45,000 and 5,000."""
+class _Cifar(Dataset):
+    """What grey and colour share: sources, the seeded split of 45,000 and 5,000, standardised pixels."""
 
-    name: ClassVar[str] = "image"
-    title: ClassVar[str] = "Image"
+    mean: ClassVar[float | np.ndarray]
+    std: ClassVar[float | np.ndarray]
+    channels: ClassVar[int]
 
     def _plan(self, place: Place) -> Plan:
+        size = 60_000 * 1024 * self.channels
         if self.miniature:
-            return Plan({"miniature": True}, self._write_miniature, "generates images", 2 << 20)
+            return Plan({"miniature": True}, self._write_miniature, "generates images", size // 30)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
-        return Plan({"miniature": False}, partial(self._write, place, found), sentence, 62 << 20)
+        return Plan({"miniature": False}, partial(self._write, place, found), sentence, size)
 
     def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         if found:
@@ -86,11 +89,11 @@ class Image(Dataset):
         writer.array("train_order", shuffled(len(TRAIN) * BATCH, SPLIT_SEED))
 
     def _store(self, writer: cache.Writer, name: str, images: np.ndarray, labels: np.ndarray) -> None:
-        writer.array(f"{name}_images", grey(images))
+        writer.array(f"{name}_images", self._picture(images))
         writer.array(f"{name}_labels", labels)
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
-        for name, (images, labels) in miniatures.textures().items():
+        for name, (images, labels) in self._textures().items():
             writer.array(f"{name}_images", images)
             writer.array(f"{name}_labels", labels)
         writer.array("train_order", shuffled(miniatures.TRAIN, SPLIT_SEED))
@@ -108,8 +111,51 @@ class Image(Dataset):
         for split, (stored, index) in chosen.items():
             images, labels = entry.array(f"{stored}_images"), entry.array(f"{stored}_labels")
             index = index[self._subset(split, len(index))]
-            splits[split] = Pixels(images, labels, index, GREY_MEAN, GREY_STD)
-        return self._prepared(entry, splits, tokens=False, d_input=1, d_output=10, l_max=images[0].size)
+            splits[split] = Pixels(images, labels, index, self.mean, self.std)
+        l_max = images.shape[1] * images.shape[2]
+        return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max)
+
+    @abstractmethod
+    def _picture(self, images: np.ndarray) -> np.ndarray:
+        """What is stored of (K, 3, 32, 32) colour images."""
+
+    @abstractmethod
+    def _textures(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Images and classes of the miniature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image(_Cifar):
+    """Grey images of ten classes as 1,024 pixels, standardised."""
+
+    name: ClassVar[str] = "image"
+    title: ClassVar[str] = "Image"
+    mean: ClassVar[float] = GREY_MEAN
+    std: ClassVar[float] = GREY_STD
+    channels: ClassVar[int] = 1
+
+    def _picture(self, images: np.ndarray) -> np.ndarray:
+        return grey(images)
+
+    def _textures(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return miniatures.textures()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequentialCIFAR(_Cifar):
+    """Colour images of ten classes as 1,024 pixels of three channels, each standardised."""
+
+    name: ClassVar[str] = "scifar"
+    title: ClassVar[str] = "sCIFAR"
+    mean: ClassVar[np.ndarray] = MEAN
+    std: ClassVar[np.ndarray] = STD
+    channels: ClassVar[int] = 3
+
+    def _picture(self, images: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+    def _textures(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return miniatures.coloured_textures()
 
 
 def grey(images: np.ndarray) -> np.ndarray:
@@ -133,7 +179,7 @@ def read(source: Path, progress: bool) -> dict[str, Images]:
     pattern = "*_batch*"
     files = sources.read_folder(source, pattern) if source.is_dir() else sources.read_archive(source, pattern)
     batches: dict[str, Images] = {}
-    for path, content in parallel.tracked(files, len(MD5), title="Image: reading", progress=progress):
+    for path, content in parallel.tracked(files, len(MD5), title="CIFAR-10: reading", progress=progress):
         name = path.rsplit("/", 1)[-1]
         if name not in MD5:
             continue

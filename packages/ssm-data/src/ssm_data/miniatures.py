@@ -92,6 +92,17 @@ def textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return splits
 
 
+def coloured_textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The same in a colour of each image's own: (K, 16, 16, 3) uint8, (K,) uint8."""
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, (images, labels) in textures().items():
+        tint = rng.uniform(0.4, 1.2, (len(labels), 1, 1, 3))
+        coloured = 128 + tint * (images[..., None].astype(float) - 128)
+        splits[split] = coloured.clip(0, 255).astype(np.uint8), labels
+    return splits
+
+
 def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
     """One of five gratings or five shapes, values from -1 to 1."""
     y, x = np.mgrid[:16, :16]

@@ -104,16 +104,18 @@ class Pairs(_OnDisk):
 
 @dataclass(frozen=True)
 class Pixels(_OnDisk):
-    """8-bit images with a class each, as sequences of pixels row by row.
+    """8-bit images (K, height, width) or (K, height, width, C) with a class each, as sequences of pixels.
 
-    Values become ``(x / 255 - mean) / std``.
+    Values become ``(x / 255 - mean) / std``, numbers or one for each channel. Pixels come row by row, or
+    position i of the sequence holds pixel ``order[i]``.
     """
 
     images: np.ndarray
     all_labels: np.ndarray
     index: np.ndarray
-    mean: float = 0.0
-    std: float = 1.0
+    mean: float | np.ndarray = 0.0
+    std: float | np.ndarray = 1.0
+    order: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -123,9 +125,11 @@ class Pixels(_OnDisk):
         return len(self.index)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Pixels (L, 1) float32 and class."""
+        """Pixels (L, C) float32 and class."""
         row = self.index[index]
-        pixels = self.images[row].reshape(-1, 1).astype(np.float32)
+        image = self.images[row]
+        pixels = image.reshape(image.shape[0] * image.shape[1], -1)
+        pixels = (pixels if self.order is None else pixels[self.order]).astype(np.float32)
         pixels *= 1 / (255 * self.std)
         pixels -= self.mean / self.std
         return pixels, int(self.all_labels[row])
