@@ -64,6 +64,26 @@ def test_paper_scale_is_the_published_recipe(
     assert (recipe.scheduler.total_steps, recipe.seed, recipe.recipe) == (total, 2222, "s4-v3")
 
 
+@pytest.mark.parametrize(
+    ("task", "parameters"),
+    [
+        ("listops", 599_562),
+        ("retrieval", 1_575_682),
+        ("image", 3_565_834),
+        ("pathfinder", 1_288_706),
+        ("path-x", 1_288_706),
+    ],
+)
+def test_parameter_counts_are_the_authors(task: str, parameters: int) -> None:
+    """S4 as the authors' code builds it from these recipes; S4D is S4 without the low-rank part P."""
+    shape = {key: value for key, value in LRA.tasks[task]["shape"].items() if key != "sizes"}
+    recipe = compose(task, "s4")
+    s4, s4d = (compose(task, model).model.build(Interface(**shape)) for model in ("s4", "s4d"))
+    assert sum(p.numel() for p in s4.parameters()) == parameters
+    low_rank = recipe.model.n_layers * (recipe.model.n_ssm or recipe.model.d_model) * recipe.model.d_state
+    assert sum(p.numel() for p in s4d.parameters()) == parameters - low_rank
+
+
 def test_hash_follows_what_determines_the_result() -> None:
     recipe = compose("listops")
     assert recipe_hash(recipe) == recipe_hash(compose("listops"))
