@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from ssm_data import DATASETS, Place
 
-NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", "scifar", "smnist", "pmnist"]
+NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", "scifar", "smnist", "pmnist", "sc35", "sc10"]
 
 
 @pytest.fixture(scope="module")

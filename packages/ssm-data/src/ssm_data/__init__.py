@@ -12,6 +12,7 @@ from ssm_data.imdb import Text
 from ssm_data.listops import ListOps
 from ssm_data.mnist import PermutedMNIST, SequentialMNIST
 from ssm_data.pathfinder import Pathfinder, PathX
+from ssm_data.speech_commands import SpeechCommands10, SpeechCommands35
 
 DATASETS: dict[str, type[Dataset]] = {
     dataset.name: dataset
@@ -25,6 +26,8 @@ DATASETS: dict[str, type[Dataset]] = {
         SequentialCIFAR,
         SequentialMNIST,
         PermutedMNIST,
+        SpeechCommands35,
+        SpeechCommands10,
     )
 }
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from ssm_data import cache
 from ssm_data.errors import DataError
+from ssm_data.splits import Signals
 
 if TYPE_CHECKING:
     import torch
@@ -123,6 +124,24 @@ class Prepared:
     def lengths(self, name: str) -> np.ndarray | None:
         """Length of each example of a split, or None where all are equally long."""
         return self.splits[name].lengths()
+
+    def every(self, step: int) -> Prepared:
+        """The same data with every ``step``-th sample of each signal, the first one included.
+
+        So a model is tested at a sampling rate that it was not trained for; it is told ``rate=step``.
+
+        Raises:
+            ValueError: the examples are no signals.
+        """
+        signals = {name: split for name, split in self.splits.items() if isinstance(split, Signals)}
+        if len(signals) < len(self.splits):
+            raise ValueError("Only signals can be taken at a lower sampling rate; these data are none.")
+        spec = replace(
+            self.spec,
+            l_max=-(-self.spec.l_max // step),
+            fingerprint=cache.digest([self.spec.fingerprint, step]),
+        )
+        return Prepared(spec, {name: replace(split, step=step) for name, split in signals.items()})
 
     def collate(self, examples: Sequence[Any]) -> Batch:
         """Joins examples of one split to a batch, padding on the right with token 0."""
@@ -248,4 +267,5 @@ class Dataset(ABC):
 
 
 def _digest_of(split: Split) -> str:
-    return hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest()
+    index = hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest()
+    return cache.digest([index, split.dropped]) if isinstance(split, Signals) else index

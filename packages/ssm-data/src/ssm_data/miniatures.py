@@ -124,3 +124,17 @@ def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
         np.abs(down - right) < 1,
     )
     return np.where(shapes[label - 5], 1.0, -1.0)
+
+
+def tones(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Noisy sounds of 1,024 samples, a pitch for each class: (K, 1024) int16, (K,) uint8."""
+    rng = np.random.default_rng(0)
+    time = np.arange(1024)
+    pitches = np.geomspace(0.01, 0.2, classes)  # cycles a sample; below half of half the sampling rate
+    splits = {}
+    for split, size in (("train", TRAIN), ("val", TEST), ("test", TEST)):
+        labels = rng.permutation(size) % classes
+        phase, loudness = rng.uniform(0, 2 * np.pi, (size, 1)), rng.uniform(1000, 4000, (size, 1))
+        clean = loudness * np.sin(2 * np.pi * pitches[labels, None] * time + phase)
+        splits[split] = (clean + rng.normal(0, 300, clean.shape)).astype(np.int16), labels.astype(np.uint8)
+    return splits

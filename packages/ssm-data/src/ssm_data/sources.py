@@ -79,19 +79,40 @@ def read_archive(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: the archive is truncated or broken, or holds a member that no genuine one has.
     """
+    for tar, member in _members(path, pattern):
+        file = tar.extractfile(member)
+        assert file is not None  # a regular file has content
+        with _readable(path):
+            content = file.read()
+        yield member.name, content
+
+
+def archive_names(path: Path, pattern: str) -> list[str]:
+    """Names of the files in a tar archive that match ``pattern``; reads the archive to its end.
+
+    Raises:
+        DataError: as :func:`read_archive`.
+    """
+    return [member.name for _, member in _members(path, pattern)]
+
+
+def _members(path: Path, pattern: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    with _readable(path), tarfile.open(path, "r|*") as tar:
+        for member in tar:
+            name = PurePosixPath(member.name)
+            if name.is_absolute() or ".." in name.parts:
+                raise DataError(f"{path} holds the unsafe member {member.name!r} and was not read further.")
+            if not member.isfile() or not fnmatch.fnmatchcase(member.name, pattern):
+                continue
+            if member.size > MEMBER_LIMIT:
+                raise DataError(f"{path} holds the member {member.name!r} of {member.size:,} bytes; too large.")
+            yield tar, member
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts:
-                    raise DataError(f"{path} holds the unsafe member {member.name!r} and was not read further.")
-                if not member.isfile() or not fnmatch.fnmatchcase(member.name, pattern):
-                    continue
-                if member.size > MEMBER_LIMIT:
-                    raise DataError(f"{path} holds the member {member.name!r} of {member.size:,} bytes; too large.")
-                file = tar.extractfile(member)
-                assert file is not None  # a regular file has content
-                yield member.name, file.read()
+        yield
     except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}); the archive is truncated or broken: get it again."

@@ -10,6 +10,8 @@ import numpy as np
 
 from ssm_data.cache import Entry, Writer
 
+DROP_SEED = 56789
+
 
 class _OnDisk:
     """A dataclass whose memory-mapped arrays travel to other processes as paths and not as contents."""
@@ -133,6 +135,52 @@ class Pixels(_OnDisk):
         pixels *= 1 / (255 * self.std)
         pixels -= self.mean / self.std
         return pixels, int(self.all_labels[row])
+
+    def lengths(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Signals(_OnDisk):
+    """Real sequences (K, L) or (K, L, C) with a class each, as ``(x - mean) / std``.
+
+    ``dropped`` percent of the samples of each sequence are lost, always the same: they read 0, and a last
+    channel says which samples are there (1) and which are lost (0). Of what results every ``step``-th sample
+    is taken.
+    """
+
+    signals: np.ndarray
+    all_labels: np.ndarray
+    index: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    dropped: float = 0.0
+    step: int = 1
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.all_labels[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """Samples (L / step, C) float32 and class."""
+        row = self.index[index]
+        signal = self.signals[row]
+        samples = signal.reshape(len(signal), -1).astype(np.float32)
+        samples -= self.mean
+        samples /= self.std
+        if self.dropped:
+            samples = self._drop(samples, row)
+        return np.ascontiguousarray(samples[:: self.step]), int(self.all_labels[row])
+
+    def _drop(self, samples: np.ndarray, row: int) -> np.ndarray:
+        length = len(samples)
+        lost = np.random.default_rng([DROP_SEED, row]).permutation(length)[: int(length * self.dropped / 100)]
+        there = np.ones((length, 1), dtype=np.float32)
+        samples[lost] = there[lost] = 0
+        return np.concatenate([samples, there], axis=1)
 
     def lengths(self) -> None:
         return None
