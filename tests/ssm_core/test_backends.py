@@ -1,9 +1,22 @@
 """The choice of a back end: preference, refusal with a sentence, and no silent replacement."""
 
+import importlib.util
+import subprocess
+import sys
+
 import pytest
+import ssm_kernels
 import torch
 from ssm_core import ops
-from ssm_core.backends import OPERATORS, Backend, BackendError, Implementation, Operator, use_backend
+from ssm_core.backends import (
+    OPERATORS,
+    Backend,
+    BackendError,
+    Implementation,
+    Operator,
+    kernels_refusal,
+    use_backend,
+)
 
 
 @pytest.fixture
@@ -90,3 +103,56 @@ def test_the_forced_back_end_is_seen_by_compiled_code():
     assert len(seen) == 2
     assert "einsum" in seen[1]
     assert "einsum" not in seen[0]
+
+
+def on(device, dtype=torch.float32):
+    """A tensor that says it is on a device which this machine need not have."""
+    elsewhere = type("Elsewhere", (torch.Tensor,), {"device": torch.device(device)})
+    return torch.ones(1, 1, 2, dtype=dtype).as_subclass(elsewhere)
+
+
+def test_the_cuda_back_end_refuses_with_a_sentence(monkeypatch):
+    c, a, y = torch.ones(1, 2, 3, 2), -torch.ones(2, 3, 2), torch.ones(4)
+    with pytest.raises(BackendError, match=r"vandermonde cannot .* 'cuda': it runs on CUDA devices, .* on cpu\."):
+        ops.vandermonde(c, a, 5, backend="cuda")
+    with pytest.raises(BackendError, match=r"cauchy cannot .* 'cuda': it runs on CUDA devices, .* on cpu\."):
+        ops.cauchy(c, a, y, backend="cuda")
+    with pytest.raises(BackendError, match="up to 2\\^24"):
+        ops.vandermonde(c, a, 2**24 + 1, backend="cuda")
+    assert kernels_refusal(on("cuda", torch.float64)) == "it computes in float32, and a tensor is float64."
+    monkeypatch.setattr(ssm_kernels, "available", lambda: (False, "There is no driver."))
+    assert kernels_refusal(on("cuda")) == "There is no driver."
+    monkeypatch.setattr(ssm_kernels, "available", lambda: (True, "Kernels are compiled."))
+    assert kernels_refusal(on("cuda")) is None
+
+
+def test_packages_that_are_not_installed(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "install ssm-core[cuda]" in kernels_refusal(on("cuda"))
+    with pytest.raises(BackendError, match=r"install ssm-core\[keops\]"):
+        ops.cauchy(torch.ones(1, 2, 3, 2), -torch.ones(2, 3, 2), torch.ones(4), backend="keops")
+
+
+def test_auto_uses_the_kernels_on_their_device_and_never_keops(monkeypatch):
+    monkeypatch.setattr(ssm_kernels, "available", lambda: (True, "Kernels are compiled."))
+    for name in ("vandermonde", "cauchy"):
+        last = 4 if name == "vandermonde" else on("cuda")
+        choice = OPERATORS[name].explain(on("cuda"), on("cuda"), last)
+        assert choice.used is Backend.CUDA
+        assert choice.others[Backend.KEOPS] == "cuda is preferred."
+        assert OPERATORS[name].explain(on("mps"), on("mps"), on("mps") if name == "cauchy" else 4).used is Backend.NAIVE
+
+
+@pytest.mark.parametrize("name", ["vandermonde", "vandermonde_transpose", "cauchy", "diagonal_scan"])
+def test_forms_that_need_float64_refuse_a_device_without(name):
+    choice = OPERATORS[name].explain(
+        *[on("mps")] * 2, *[4] * (name == "vandermonde"), *[on("mps")] * (name == "cauchy")
+    )
+    assert choice.used is Backend.NAIVE
+    assert "float64, which the device has not" in choice.others[Backend.TORCH]
+
+
+def test_import_leaves_keops_alone():
+    """It prints as it is imported, and looks for compilers."""
+    code = "import sys, ssm_core.ops; assert not {'pykeops', 'ssm_kernels'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ A back end that is asked for by name, as an argument or with :func:`use_backend`
 it is never replaced silently.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +125,41 @@ def use_backend(backend: Backend | str, *operators: str) -> Iterator[None]:
     finally:
         _named.clear()
         _named.update(before)
+
+
+def kernels_refusal(*tensors: Tensor) -> str | None:
+    """Why ssm-kernels cannot serve the tensors, or None."""
+    for tensor in tensors:
+        if tensor.device.type != "cuda":
+            return f"it runs on CUDA devices, and a tensor is on {tensor.device}."
+        if tensor.dtype != torch.float32:
+            return f"it computes in float32, and a tensor is {str(tensor.dtype).removeprefix('torch.')}."
+    return kernels_missing()
+
+
+@torch.compiler.assume_constant_result
+def kernels_missing() -> str | None:
+    """Why ssm-kernels cannot run on this machine, whatever the tensors, or None."""
+    if importlib.util.find_spec("ssm_kernels") is None:
+        return "ssm-kernels is not installed; install ssm-core[cuda]."
+    import ssm_kernels
+
+    usable, sentence = ssm_kernels.available()
+    return None if usable else sentence
+
+
+def keops_refusal(*_: Tensor | int) -> str | None:
+    """Why KeOps cannot run, or None. Does not import it: it prints and looks for compilers then."""
+    if importlib.util.find_spec("pykeops") is None:
+        return "pykeops is not installed; install ssm-core[keops]."
+    return None
+
+
+def float64_refusal(*tensors: Tensor | int) -> str | None:
+    """Why a form that keeps some sums in float64 cannot serve the tensors, or None."""
+    if any(isinstance(tensor, Tensor) and tensor.device.type == "mps" for tensor in tensors):
+        return "it keeps some numbers in float64, which the device has not."
+    return None
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:

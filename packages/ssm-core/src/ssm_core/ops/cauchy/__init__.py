@@ -2,12 +2,26 @@
 
 from torch import Tensor
 
-from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
-from ssm_core.ops.cauchy import naive, torch
+from ssm_core.backends import (
+    Backend,
+    Implementation,
+    Operator,
+    at_least_float32,
+    float64_refusal,
+    full_precision,
+    keops_refusal,
+    kernels_refusal,
+)
+from ssm_core.ops.cauchy import cuda, keops, naive, torch
 
 _cauchy = Operator(
     "cauchy",
-    {Backend.TORCH: Implementation(torch.cauchy), Backend.NAIVE: Implementation(naive.cauchy)},
+    {
+        Backend.CUDA: Implementation(cuda.cauchy, kernels_refusal),
+        Backend.TORCH: Implementation(torch.cauchy, float64_refusal),
+        Backend.NAIVE: Implementation(naive.cauchy),
+        Backend.KEOPS: Implementation(keops.cauchy, keops_refusal),
+    },
 )
 
 

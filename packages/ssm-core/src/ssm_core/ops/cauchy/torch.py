@@ -26,6 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssm_core.ops.products import bmm
+
 _BLOCK_CPU = 2**18  # elements of t in a block: what fits a core's cache
 _BLOCK_GPU = 2**24  # 64 MiB in float32
 _SMALLEST_SCALE = 2.0**-10  # leaves poles from 1e-9 to 1e6 in range at y = 0, in float32
@@ -41,7 +43,7 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
     twice, once = shrink.square(), shrink * node  # what turns the scaled t into t and y t
     out = v.new_empty(K, H, y.shape[0], 2)
     for h, f in _blocks(w, y):
-        sums = torch.bmm(pq[h], _inverse(w[h], node[f], shrink[f]).flatten(2)).unflatten(2, (2, -1))
+        sums = bmm(pq[h], _inverse(w[h], node[f], shrink[f]).flatten(2)).unflatten(2, (2, -1))
         pt, pr = sums[:, :K].transpose(0, 1).unbind(2)
         qt, qr = sums[:, K:].transpose(0, 1).unbind(2)
         torch.sub(twice[f] * pt, once[f] * qr, out=out[:, h, f, 0])
@@ -62,14 +64,14 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
         inverse = _inverse(w[h], node[f], shrink[f])
         gradient = grad[:, h, f].transpose(0, 1)  # (H, K, F, 2)
         rows = _rows(gradient, (twice[f], once[f]))
-        first[h].baddbmm_(rows, inverse.flatten(2).transpose(1, 2))
+        first[h] += bmm(rows, inverse.flatten(2).transpose(1, 2))
         t, r = inverse.unbind(2)
         product = t * r
         t.square_().addcmul_(r, r, value=-1)
         torch.add(product, product, out=r)
         rows = _rows(gradient, (twice[f].square(), once[f] * twice[f], once[f].square()))
         # A peak among thousands of small terms: a sum in float32 would lose three of its bits.
-        second[h].baddbmm_(rows.double(), inverse.flatten(2).double().transpose(1, 2))
+        second[h] += bmm(rows.double(), inverse.flatten(2).double().transpose(1, 2))
     grad_p, grad_q = first.transpose(0, 1).unflatten(0, (2, K))
     z0, z1, z2 = second.to(v.dtype).transpose(0, 1).unflatten(0, (3, K))
     p, q = _numerators(v, w)

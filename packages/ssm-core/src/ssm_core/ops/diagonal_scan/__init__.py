@@ -2,12 +2,22 @@
 
 from torch import Tensor
 
-from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
+from ssm_core.backends import (
+    Backend,
+    Implementation,
+    Operator,
+    at_least_float32,
+    float64_refusal,
+    full_precision,
+)
 from ssm_core.ops.diagonal_scan import naive, torch
 
 _diagonal_scan = Operator(
     "diagonal_scan",
-    {Backend.TORCH: Implementation(torch.diagonal_scan), Backend.NAIVE: Implementation(naive.diagonal_scan)},
+    {
+        Backend.TORCH: Implementation(torch.diagonal_scan, float64_refusal),
+        Backend.NAIVE: Implementation(naive.diagonal_scan),
+    },
 )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ssm_core.complex import cmul, conj
+from ssm_core.ops.products import bmm
 
 _CHUNK = 64
 
@@ -31,7 +32,7 @@ def _scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, Q: int
     powers = _powers(a_bar, Q + 1)  # (Q + 1, H, M, 2)
 
     inject = cmul(powers[:Q].flip(0), b_bar).transpose(0, 1).flatten(2)  # (H, Q, 2 M)
-    added = torch.bmm(chunks, inject).view(H, L // Q, B, M, 2).permute(1, 2, 0, 3, 4)
+    added = bmm(chunks, inject).view(H, L // Q, B, M, 2).permute(1, 2, 0, 3, 4)
     states = [x0]
     for each in added.unbind(0):
         states.append(cmul(powers[Q], states[-1]) + each)
@@ -39,12 +40,12 @@ def _scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, Q: int
 
     # Re(c x) is the dot product of c* and x as pairs of reals.
     respond = 2 * conj(cmul(c.unsqueeze(1), powers[1:]))  # (C, Q, H, M, 2)
-    taps = torch.einsum("chmz,qhmz->hcq", 2 * conj(cmul(c, b_bar)), powers[:Q])
+    taps = bmm(2 * conj(cmul(c, b_bar)).transpose(0, 1).flatten(2), powers[:Q].permute(1, 2, 3, 0).flatten(1, 2))
     toeplitz = torch.nn.functional.pad(taps, (Q - 1, 0)).unfold(-1, Q, 1).flip(-2)  # (H, C, from, to)
     weights = torch.cat(
         (toeplitz.transpose(1, 2).flatten(2), respond.permute(2, 3, 4, 0, 1).reshape(H, 2 * M, C * Q)), 1
     )
-    y = torch.bmm(torch.cat((chunks, starts), -1), weights)
+    y = bmm(torch.cat((chunks, starts), -1), weights)
     return y.view(H, L // Q, B, C, Q).permute(2, 1, 4, 3, 0).reshape(B, L, C, H), states[-1]
 
 

@@ -2,20 +2,30 @@
 
 from torch import Tensor
 
-from ssm_core.backends import Backend, Implementation, Operator, at_least_float32, full_precision
-from ssm_core.ops.vandermonde import naive, torch
+from ssm_core.backends import (
+    Backend,
+    Implementation,
+    Operator,
+    at_least_float32,
+    float64_refusal,
+    full_precision,
+    keops_refusal,
+)
+from ssm_core.ops.vandermonde import cuda, keops, naive, torch
 
 _vandermonde = Operator(
     "vandermonde",
     {
-        Backend.TORCH: Implementation(torch.vandermonde, torch.refusal),
+        Backend.CUDA: Implementation(cuda.vandermonde, cuda.refusal),
+        Backend.TORCH: Implementation(torch.vandermonde, float64_refusal),
         Backend.NAIVE: Implementation(naive.vandermonde),
+        Backend.KEOPS: Implementation(keops.vandermonde, keops_refusal),
     },
 )
 _transpose = Operator(
     "vandermonde_transpose",
     {
-        Backend.TORCH: Implementation(torch.vandermonde_transpose, torch.refusal),
+        Backend.TORCH: Implementation(torch.vandermonde_transpose, float64_refusal),
         Backend.NAIVE: Implementation(naive.vandermonde_transpose),
     },
 )

@@ -16,12 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
-def refusal(x: Tensor, a: Tensor, *_: int) -> str | None:
-    """The tables need float64."""
-    if a.device.type == "mps":
-        return "the device has no float64, in which the tables of powers are made."
-    return None
+from ssm_core.ops.products import bmm
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
@@ -100,7 +95,7 @@ def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
     cr, ci = c.transpose(0, 1).unsqueeze(2).unbind(-1)  # (H, C, 1, M)
     er, ei = coarse.unsqueeze(1).unbind(-2)  # (H, 1, L1, M)
     rows = torch.cat((cr * er - ci * ei, -cr * ei - ci * er), -1)
-    out = torch.bmm(rows.view(H, -1, 2 * M), fine.flatten(2).transpose(1, 2))
+    out = bmm(rows.view(H, -1, 2 * M), fine.flatten(2).transpose(1, 2))
     return out.view(H, c.shape[0], -1).transpose(0, 1)
 
 
@@ -115,13 +110,13 @@ def _contract(blocks: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -
     """``sum_l g exp(a l)`` and, for the gradient of a, ``sum_l g l exp(a l)``; each (C, H, M, 2)."""
     H, L1, _, M = coarse.shape
     Q = fine.shape[1]
-    inner = torch.bmm(blocks, fine.flatten(2)).view(H, -1, L1, 2, M)
+    inner = bmm(blocks, fine.flatten(2)).view(H, -1, L1, 2, M)
     total = _cmul_sum_rows(coarse, inner)
     if not with_moment:
         return total, None
     l1 = torch.arange(L1, dtype=fine.dtype, device=fine.device)[:, None, None]
     l2 = torch.arange(Q, dtype=fine.dtype, device=fine.device)[:, None]
-    moment = torch.bmm(blocks, l2 * fine.flatten(2)).view(H, -1, L1, 2, M)
+    moment = bmm(blocks, l2 * fine.flatten(2)).view(H, -1, L1, 2, M)
     return total, _cmul_sum_rows(coarse, moment + Q * l1 * inner)
 
 

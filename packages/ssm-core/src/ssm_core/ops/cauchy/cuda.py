@@ -1,0 +1,10 @@
+"""The Cauchy product in one fused kernel of ssm-kernels."""
+
+from torch import Tensor
+
+
+def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    """``sum_m v / (i y - w) + v* / (i y - w*)``."""
+    import ssm_kernels
+
+    return ssm_kernels.cauchy(v, w, y)

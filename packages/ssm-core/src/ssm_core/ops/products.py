@@ -1,0 +1,63 @@
+"""Matrix products that stay float32, whatever precision is allowed to the rest of the program.
+
+``torch.set_float32_matmul_precision("high")``, which many training scripts set, rounds the factors of every
+float32 product to ten bits (TF32, or bfloat16 on some CPUs). That suits the weights of a network and ruins
+the kernel of a state space model.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SETTINGS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+_lock = threading.Lock()
+
+
+@torch.library.custom_op("ssm_core::bmm", mutates_args=())
+def bmm(x: Tensor, y: Tensor) -> Tensor:
+    """Batched product of ``x`` (H, n, k) and ``y`` (H, k, m); ``torch.compile`` takes it as it is."""
+    with _full_float32():
+        return torch.bmm(x, y)
+
+
+@bmm.register_fake
+def _(x: Tensor, y: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], y.shape[2])
+
+
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, y = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    return bmm(grad, y.mT) if wanted[0] else None, bmm(x.mT, grad) if wanted[1] else None
+
+
+bmm.register_autograd(_backward, setup_context=_keep)
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Switch reduced precision off; torch has no switch for one call, only those of the process."""
+    _lock.acquire()  # another thread's product must not find, or restore, the settings of this one
+    allowed = [setting.fp32_precision for setting in _SETTINGS]
+    if all(each in ("none", "ieee") for each in allowed):
+        _lock.release()
+        yield
+        return
+    for setting in _SETTINGS:
+        setting.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for setting, value in zip(_SETTINGS, allowed, strict=True):
+            setting.fp32_precision = "none"  # what was inherited from a wider setting is so again
+            if setting.fp32_precision != value:
+                setting.fp32_precision = value
+        _lock.release()
