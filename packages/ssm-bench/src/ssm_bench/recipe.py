@@ -147,10 +147,10 @@ def _adapter(cls: Any) -> Any:
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, with the names of its data set and model configuration."""
+    """The recipe as plain values, with the names of its data set and model."""
     tree = dataclasses.asdict(recipe)
-    tree["data"] = {"name": type(recipe.data).__name__, **tree["data"]}
-    tree["model"] = {"name": type(recipe.model).__name__, **tree["model"]}
+    tree["data"] = {"name": recipe.data.name, **tree["data"]}
+    tree["model"] = {"name": tree.pop("model_name"), **tree["model"]}
     return tree
 
 

@@ -26,6 +26,8 @@ from ssm_bench.recipe import as_dict, as_yaml
 from ssm_bench.record import Record, code_version, package_versions, write_atomically
 from ssm_bench.task import ClassificationTask, interface
 
+#: Writing 5 here makes the kernel forget the process's peak memory (proc(5)).
+LINUX_RESET = Path("/proc/self/clear_refs")
 PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
@@ -123,8 +125,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
     )
     if keeper.last.is_file():
         console.print(f"{cell.name}: resuming from {keeper.last}", highlight=False)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    _reset_peak_memory()
     trainer.fit(module, data, ckpt_path=keeper.last if keeper.last.is_file() else None, weights_only=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -199,11 +200,21 @@ def _finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
+def _reset_peak_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif LINUX_RESET.exists():
+        LINUX_RESET.write_text("5")
+
+
 def _peak_memory() -> int:
+    """Bytes since the reset; since the start of the process where the system cannot reset them (macOS)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if LINUX_RESET.exists():
+        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return 1024 * int(fields["VmHWM"].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _device(trainer: L.Trainer) -> str:
@@ -219,6 +230,7 @@ def _quiet() -> None:
     for text in (
         ".*does not have many workers.*",
         ".*not resumable.*",
+        ".*smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", text)
