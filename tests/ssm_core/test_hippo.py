@@ -4,7 +4,7 @@ import pytest
 import torch
 from ssm_core import hippo
 from ssm_core.discretize import zoh_dense
-from ssm_core.hippo import low_rank, nplr, transition
+from ssm_core.hippo import low_rank, nplr, reconstruct, transition
 
 CORRECTED = ("legs", "legsd", "legt", "lagt", "fourier", "fourier_decay", "fourier_diag", "fourier2")
 
@@ -68,3 +68,32 @@ def test_refusals_are_sentences() -> None:
     with pytest.raises(ValueError, match="No low-rank correction"):
         low_rank("glagt", 8, 1)
     assert set(hippo.ALIASES.values()) <= set(hippo.MEASURES)
+
+
+@pytest.mark.parametrize("measure", ["legt", "fourier", "lagt"])
+def test_the_state_remembers_the_recent_signal(measure: str) -> None:
+    N, steps, dt = 64, 4000, 2e-3
+    signal = lambda t: (t / 8) ** 4 * torch.sin(3 * t)  # noqa: E731
+    A, B = zoh_dense(*transition(measure, N), dt)
+    x = torch.zeros(N, dtype=torch.float64)
+    times = dt * torch.arange(1, steps + 1, dtype=torch.float64)
+    for value in signal(times - dt / 2):
+        x = A @ x + B * value
+    ages = torch.linspace(0.3, 1.7, 40, dtype=torch.float64)
+    expected = signal(times[-1] - ages)
+    tolerance = {"legt": 0.01, "lagt": 0.01, "fourier": 0.1}[measure]  # a Fourier series meets a jump at the edge
+    assert (reconstruct(measure, x, ages) - expected).abs().max() < tolerance
+
+
+def test_legs_remembers_from_the_start() -> None:
+    N, steps = 48, 3000
+    A, B = transition("legs", N)
+    signal = lambda share: torch.sin(9 * share) * (1 - share)  # noqa: E731
+    x = torch.zeros(N, dtype=torch.float64)
+    for k in range(1, steps + 1):
+        A_bar, B_bar = zoh_dense(A, B, math.log((k + 1) / k))
+        x = A_bar @ x + B_bar * signal(torch.tensor((k - 0.5) / steps, dtype=torch.float64))
+    ages = torch.linspace(0, 1, 50, dtype=torch.float64)
+    assert (reconstruct("legs", x, ages) - signal(1 - ages)).abs().max() < 0.02
+    with pytest.raises(ValueError, match="basis of 'glagt'"):
+        reconstruct("glagt", x, ages)

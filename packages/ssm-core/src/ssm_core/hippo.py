@@ -124,6 +124,52 @@ def nplr(measure: str, N: int, rank: int = 1, B_clip: float | None = 2.0) -> Nor
     return NormalPlusLowRank(w=w, P=P, B=B, V=V)
 
 
+def basis(measure: str, N: int, ages: Tensor) -> Tensor:
+    """The functions whose coefficients a measure's state holds.
+
+    Args:
+        measure: ``legs``, ``legt``, ``lagt`` or ``fourier`` (``fout``).
+        N: state size.
+        ages: how long ago, real (T,): for ``legs`` as a share of the time since the start (0 now, 1 the
+            start), else in units of the measure's time, from 0 to the window's length of 2, for ``lagt`` to
+            infinity.
+
+    Returns:
+        (T, N), float64.
+
+    Raises:
+        ValueError: the basis of the measure is not known here.
+    """
+    name = ALIASES.get(measure, measure)
+    ages = ages.double().unsqueeze(-1)
+    n = _range(N)
+    if name == "legs":
+        return (2 * n + 1).sqrt() * torch.special.legendre_polynomial_p(1 - 2 * ages, n)
+    if name == "legt":
+        return (2 * n + 1).sqrt() * torch.special.legendre_polynomial_p(1 - ages, n)
+    if name == "lagt":
+        return torch.special.laguerre_polynomial_l(ages, n) * (-ages / 2).exp()
+    if name == "fourier":
+        phase = math.pi * (n // 2) * ages
+        waves = torch.where(n % 2 == 0, phase.cos(), phase.sin())
+        return torch.where(n == 0, 1.0, 2**0.5) * waves
+    raise ValueError(f"The basis of {measure!r} is not known here; there are legs, legt, lagt and fourier.")
+
+
+def reconstruct(measure: str, state: Tensor, ages: Tensor) -> Tensor:
+    """The signal that a state remembers.
+
+    Args:
+        measure: see :func:`basis`.
+        state: of the system of :func:`transition`, real (..., N).
+        ages: (T,), see :func:`basis`.
+
+    Returns:
+        (..., T), float64.
+    """
+    return state.double() @ basis(measure, state.shape[-1], ages).mT
+
+
 def _system(measure: str) -> Callable[[int], tuple[Tensor, Tensor]]:
     name = ALIASES.get(measure, measure)
     if name not in _SYSTEMS:

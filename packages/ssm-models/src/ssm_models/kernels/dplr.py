@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ssm_core.complex import abs2, cdiv, cmul, conj
+from ssm_core.complex import abs2, cmul, conj
 from ssm_core.initialize import Initial
 from ssm_core.ops import cauchy
 from torch import Tensor
@@ -198,51 +198,23 @@ def _times(C: Tensor, A: Tensor) -> Tensor:
 
 def _kernel(s: _DPLR, C: Tensor, length: int) -> Tensor:
     """The first ``length`` taps (C, H, length), for the C_tilde of that length."""
-    spectrum = _mean_response(s, C).to(C.dtype)
-    spectrum = torch.stack((spectrum, torch.zeros_like(spectrum)), -1).unsqueeze(-2)
+    mean = _mean_response(s, C).to(C.dtype).unsqueeze(-1)
+    spectrum = torch.complex(mean, torch.zeros_like(mean))
     if length > 1:
         # On the unit circle the bilinear transform's nodes 2 (1 - omega) / (1 + omega) are imaginary.
         angle = math.pi / length * torch.arange(1, length // 2 + 1, dtype=torch.float64, device=C.device)
         y = 2 * torch.tan(angle)
         v, w = s.numerators(C), s.A * s.dt
         r = cauchy(v.flatten(0, 1), w, y.to(C.dtype)).unflatten(0, v.shape[:2])
-        # 2 / (1 + omega), the factor of the bilinear rule, is 1 + i y / 2.
-        factor = torch.stack((torch.ones_like(y), y / 2), -1)
-        nodes = cmul(_woodbury(r, len(s.P)), factor.to(C.dtype))
+        nodes = _woodbury(torch.view_as_complex(r), len(s.P))
         if C.dtype == torch.float32 and length > 2:
             nearest = torch.round(length / math.pi * torch.atan(w[..., 1].detach().double().abs() / 2))
             nearest = nearest.long().clamp(1, (length - 1) // 2) - 1  # (H, M)
-            exact = _near_poles(s, C, y[nearest])
-            nodes = _replace(nodes, nearest, cmul(exact, factor[nearest]).to(C.dtype))
-        spectrum = torch.cat((spectrum, nodes), -2)
-    return torch.fft.irfft(torch.view_as_complex(spectrum.contiguous()), n=length)
-
-
-def _near_poles(s: _DPLR, C: Tensor, y: Tensor) -> Tensor:
-    """The corrected resolvent (C, H, J, 2) at nodes y (H, J) that lie next to a pole, in float64.
-
-    There the low-rank correction cancels as many leading digits as the pole is closer than the next node.
-    """
-    s, C = s.double(), C.double()
-    w = (s.A * s.dt).unsqueeze(1)  # (H, 1, M, 2)
-    y = y.unsqueeze(-1) + torch.zeros_like(w[..., 1])  # (H, J, M)
-    real = (-w[..., 0]).expand_as(y)
-    gap = torch.stack((real, y - w[..., 1]), -1)  # i y - w
-    mirrored = torch.stack((real, y + w[..., 1]), -1)  # i y - w*
-    p, q = (conj(each) / abs2(each).unsqueeze(-1) for each in (gap, mirrored))
-    (pr, pi), (qr, qi) = p.unbind(-1), q.unbind(-1)
-    # v p + v* q, as a real matrix on (Re v, Im v).
-    matrix = torch.stack((torch.stack((pr + qr, qi - pi), -1), torch.stack((pi + qi, pr - qr), -1)), -1)
-    r = torch.einsum("iohmr,hjmrs->iohjs", s.numerators(C), matrix)
-    return _woodbury(r, len(s.P))
-
-
-def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """``nodes`` (C, H, F, 2) with ``values`` (C, H, J, 2) at ``index`` (H, J); equal indices have equal values."""
-    count = nodes.new_zeros(nodes.shape[1:3]).scatter_add_(1, index, nodes.new_ones(index.shape))
-    values = values / count.gather(1, index).unsqueeze(-1)
-    kept = torch.where(count.unsqueeze(-1) > 0, 0, nodes)
-    return kept.scatter_add(2, index[None, ..., None].expand(values.shape), values)
+            nodes = _replace(nodes, nearest, _near_poles(s, C, y[nearest]).to(nodes.dtype))
+        # 2 / (1 + omega), the factor of the bilinear rule, is 1 + i y / 2.
+        factor = torch.complex(torch.ones_like(y), y / 2).to(nodes.dtype)
+        spectrum = torch.cat((spectrum, nodes * factor), -1)
+    return torch.fft.irfft(spectrum, n=length)
 
 
 def _mean_response(s: _DPLR, C: Tensor) -> Tensor:
@@ -257,20 +229,41 @@ def _mean_response(s: _DPLR, C: Tensor) -> Tensor:
     return torch.einsum("chn,hn->ch", _row(C.double()), x)
 
 
+def _near_poles(s: _DPLR, C: Tensor, y: Tensor) -> Tensor:
+    """The corrected resolvent, complex (C, H, J), at nodes y (H, J) that lie next to a pole, in float64.
+
+    There the low-rank correction cancels as many leading digits as the pole is closer than the next node.
+    A conjugate pair of terms is ``(a + i y b) / (|w|^2 - y^2 - 2 i y Re w)`` with ``a = -2 Re v w^*`` and
+    ``b = 2 Re v``.
+    """
+    s = s.double()
+    w, v = s.A * s.dt, s.numerators(C.double())
+    ab = torch.stack((-2 * (v * w).sum(-1), 2 * v[..., 0])).permute(3, 0, 1, 2, 4)  # (H, 2, 1+R, C+R, M)
+    y = y.unsqueeze(-1)
+    real, imag = abs2(w).unsqueeze(1) - y.square(), -2 * y * w[..., :1].mT
+    inverse = torch.stack((real, -imag)) / (real.square() + imag.square())  # (2, H, J, M)
+    product = torch.einsum("hzom,rhjm->rzohj", ab.flatten(2, 3), inverse).unflatten(2, ab.shape[2:4])
+    (a_real, b_real), (a_imag, b_imag) = product
+    y = y[..., 0]
+    return _woodbury(torch.complex(a_real - y * b_imag, a_imag + y * b_real), len(s.P))
+
+
+def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """``nodes`` (C, H, F) with ``values`` (C, H, J) at ``index`` (H, J); equal indices have equal values."""
+    count = values.real.new_zeros(nodes.shape[1:]).scatter_add_(1, index, torch.ones_like(values.real[0]))
+    kept = torch.where(count > 0, 0, nodes)
+    return kept.scatter_add(2, index.expand(values.shape), values / count.gather(1, index))
+
+
 def _woodbury(r: Tensor, R: int) -> Tensor:
-    """The low-rank correction of the resolvents r (1+R, C+R, H, F, 2) of inputs (B, P) and outputs (C, P^*).
+    """The low-rank correction of the resolvents r, complex (1+R, C+R, H, F), of inputs (B, P) and outputs (C, P^*).
 
     Returns:
-        (C, H, F, 2).
+        Complex (C, H, F).
     """
-    direct, from_B, to_C, inner = r[:1, :-R], r[:1, -R:], r[1:, :-R], r[1:, -R:]
+    direct, from_B, to_C, inner = r[0, :-R], r[0, -R:], r[1:, :-R], r[1:, -R:]
     if R == 1:
-        one = torch.zeros_like(inner)
-        one[..., 0] = 1
-        return (direct - cmul(from_B, cdiv(to_C, one + inner)))[0]
-    matrix = torch.view_as_complex(inner.permute(2, 3, 0, 1, 4).contiguous())  # (H, F, R, R)
-    right = torch.view_as_complex(to_C.permute(2, 3, 0, 1, 4).contiguous())  # (H, F, R, C)
-    left = torch.view_as_complex(from_B.permute(2, 3, 0, 1, 4).contiguous())  # (H, F, 1, R)
-    identity = torch.eye(R, dtype=matrix.dtype, device=matrix.device)
-    corrected = torch.view_as_real(left @ torch.linalg.solve(identity + matrix, right))[:, :, 0]
-    return direct[0] - corrected.permute(2, 0, 1, 3)
+        return direct - from_B * (to_C / (1 + inner))[0]
+    matrix = torch.eye(R, dtype=r.dtype, device=r.device) + inner.permute(2, 3, 0, 1)  # (H, F, P, Q)
+    corrected = torch.linalg.solve(matrix, to_C.permute(2, 3, 0, 1))  # (H, F, P, C)
+    return direct - torch.einsum("qhf,hfqc->chf", from_B, corrected)
