@@ -9,7 +9,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from ssm_data import DATASETS, Place
 
-NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", "scifar", "smnist", "pmnist", "sc35", "sc10"]
+PIXELS = ["scifar", "smnist", "pmnist"]
+NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXELS, "sc35", "sc10"]  # classification
+CORPORA = ["wikitext-103", "wikitext-2", "enwik8", "text8"]
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +25,8 @@ def miniature(request, place):
 
 
 def test_names():
-    assert list(DATASETS) == NAMES
-    assert [dataset.name for dataset in DATASETS.values()] == NAMES
+    assert list(DATASETS) == [*NAMES, *CORPORA]
+    assert [dataset.name for dataset in DATASETS.values()] == list(DATASETS)
 
 
 def test_options_and_status_need_no_torch(tmp_path):
@@ -37,7 +39,7 @@ def test_options_and_status_need_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASETS)
 def test_options_are_validated_from_their_types(name):
     options = TypeAdapter(DATASETS[name])
     assert options.validate_python({"miniature": True, "limit": {"train": 5}}).limit == {"train": 5}
@@ -91,7 +93,7 @@ def test_splits_travel_to_other_processes_without_their_contents(miniature):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASETS)
 def test_preparing_again_changes_nothing(name, place, tmp_path):
     dataset = DATASETS[name](miniature=True)
     first = dataset.prepare(place, progress=False)

@@ -5,6 +5,7 @@ data and :func:`ssm_data.batches.loader` its batches. Only :mod:`ssm_data.batche
 """
 
 from ssm_data.aan import Retrieval
+from ssm_data.characters import Enwik8, Text8
 from ssm_data.cifar import Image, SequentialCIFAR
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache
 from ssm_data.errors import DataError
@@ -13,6 +14,7 @@ from ssm_data.listops import ListOps
 from ssm_data.mnist import PermutedMNIST, SequentialMNIST
 from ssm_data.pathfinder import Pathfinder, PathX
 from ssm_data.speech_commands import SpeechCommands10, SpeechCommands35
+from ssm_data.wikitext import WikiText2, WikiText103
 
 DATASETS: dict[str, type[Dataset]] = {
     dataset.name: dataset
@@ -28,6 +30,10 @@ DATASETS: dict[str, type[Dataset]] = {
         PermutedMNIST,
         SpeechCommands35,
         SpeechCommands10,
+        WikiText103,
+        WikiText2,
+        Enwik8,
+        Text8,
     )
 }
 

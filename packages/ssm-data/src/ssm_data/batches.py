@@ -10,11 +10,39 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ssm_data.contract import Batch, Prepared, Spec
+from ssm_data.splits import Stream, Window
 
 POOL = 64
+NO_TARGET = -100  # torch's cross entropy leaves such targets out
 
 
-class Batches(Sampler[list[int]]):
+class _Epochs(Sampler[list[Any]]):
+    """Batches of what a split is indexed with, a function of the epoch.
+
+    ``start_batch`` may be set to skip that many batches of the next epoch only, to resume within it.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.start_batch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also where ``start_batch`` skips some."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        start, self.start_batch = self.start_batch, 0
+        return iter(self._batches()[start:])
+
+    def _batches(self) -> Sequence[list[Any]]:
+        raise NotImplementedError
+
+
+class Batches(_Epochs):
     """Indices batch by batch, a function of (seed, epoch) alone.
 
     Args:
@@ -25,8 +53,6 @@ class Batches(Sampler[list[int]]):
         drop_last: leave out a last batch that is not full.
         lengths: group examples of similar length, to pad less: shuffled as before, sorted by length within
             pools of 64 batches, and the batches shuffled again. Needs ``shuffle``.
-
-    ``start_batch`` may be set to skip that many batches of the next epoch only, to resume within it.
     """
 
     def __init__(
@@ -39,6 +65,7 @@ class Batches(Sampler[list[int]]):
         drop_last: bool = False,
         lengths: np.ndarray | None = None,
     ) -> None:
+        super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         if drop_last and size < batch_size:
@@ -49,21 +76,10 @@ class Batches(Sampler[list[int]]):
         self.seed = seed
         self.drop_last = drop_last
         self.sort_lengths = lengths
-        self.epoch = 0
-        self.start_batch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iteration gives."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, also where ``start_batch`` skips some."""
         whole, rest = divmod(self.size, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        start, self.start_batch = self.start_batch, 0
-        return iter(self._batches()[start:])
 
     def _batches(self) -> list[list[int]]:
         if not self.shuffle:
@@ -84,6 +100,58 @@ class Batches(Sampler[list[int]]):
         return [order[start : start + self.batch_size].tolist() for start in starts]
 
 
+class Windows(_Epochs):
+    """Windows of a stream batch by batch: the stream is cut into ``batch_size`` rows that are read side by side.
+
+    Rows of training are equally long, what remains is left out, and every epoch rolls each row by an offset
+    of its own, a function of (seed, epoch). Otherwise each row begins with the last token of the row before, so
+    that every token but the first is a target exactly once, whatever the batch size; the last rows may be
+    shorter.
+
+    Args:
+        stream: what is read.
+        batch_size: rows.
+        roll: rows of training.
+        seed: of the offsets.
+        drop_last: leave out a last window that is shorter than the others.
+    """
+
+    def __init__(self, stream: Stream, batch_size: int, *, roll: bool, seed: int = 0, drop_last: bool = False) -> None:
+        super().__init__()
+        tokens = len(stream) + 1
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        if tokens < 2 * batch_size:
+            raise ValueError(f"{tokens:,} tokens cannot be cut into {batch_size:,} rows; choose a smaller batch_size.")
+        if roll:
+            length = tokens // batch_size
+            self.rows = [(row * length, length) for row in range(batch_size)]
+        else:
+            length = -(-(tokens - 1) // batch_size) + 1
+            starts = [row * (length - 1) for row in range(batch_size)]
+            self.rows = [(start, max(1, min(length, tokens - start))) for start in starts]
+        targets = length - 1
+        if drop_last and targets < stream.l_max:
+            raise ValueError(f"drop_last leaves nothing of rows of {targets:,} in windows of {stream.l_max:,}.")
+        self.l_max = stream.l_max
+        self.count = targets // self.l_max if drop_last else -(-targets // self.l_max)
+        self.roll = roll
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def _batches(self) -> list[list[Window]]:
+        offsets = [0] * len(self.rows)
+        if self.roll:
+            rng = np.random.default_rng([self.seed, self.epoch])
+            offsets = rng.integers(0, self.rows[0][1], len(self.rows)).tolist()
+        return [
+            [Window(*row, offset, number * self.l_max) for row, offset in zip(self.rows, offsets, strict=True)]
+            for number in range(self.count)
+        ]
+
+
 def loader(
     prepared: Prepared,
     split: str,
@@ -97,8 +165,8 @@ def loader(
 ) -> DataLoader[Batch]:
     """Loader of a split; ``train`` is shuffled by (seed, epoch), the others come in order and whole.
 
-    Its ``batch_sampler`` is a :class:`Batches`, with ``set_epoch`` and ``start_batch``. The batches do not
-    depend on ``workers``.
+    Its ``batch_sampler`` is a :class:`Batches`, or :class:`Windows` of a stream, with ``set_epoch`` and
+    ``start_batch``. The batches do not depend on ``workers``.
 
     Args:
         drop_last: leave out a last train batch that is not full, as the published recipes do.
@@ -106,14 +174,18 @@ def loader(
     """
     train = split == "train"
     data = prepared.split(split)
-    batches = Batches(
-        len(data),
-        batch_size,
-        shuffle=train,
-        seed=seed,
-        drop_last=drop_last and train,
-        lengths=prepared.lengths(split) if bucket and train else None,
-    )
+    batches: _Epochs
+    if isinstance(data, Stream):
+        batches = Windows(data, batch_size, roll=train, seed=seed, drop_last=drop_last and train)
+    else:
+        batches = Batches(
+            len(data),
+            batch_size,
+            shuffle=train,
+            seed=seed,
+            drop_last=drop_last and train,
+            lengths=prepared.lengths(split) if bucket and train else None,
+        )
     return DataLoader(
         data,  # type: ignore[arg-type]
         batch_sampler=batches,
@@ -126,14 +198,20 @@ def loader(
 
 def collate(examples: Sequence[Any], spec: Spec) -> Batch:
     """Joins examples to a batch, in the form that the spec describes."""
-    y = torch.tensor([example[-1] for example in examples], dtype=torch.int64)
+    targets = [example[-1] for example in examples]
+    y = torch.from_numpy(padded(targets, NO_TARGET)) if spec.l_output else torch.tensor(targets, dtype=torch.int64)
     if not spec.tokens:
         return Batch(torch.from_numpy(np.stack([x for x, _ in examples])), y, None)
     sequences = [example[0] for example in examples]
     if spec.pair:
         sequences += [example[1] for example in examples]
-    lengths = np.array([len(sequence) for sequence in sequences])
-    x = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
-    for row, sequence in zip(x, sequences, strict=True):
+    lengths = torch.tensor([len(sequence) for sequence in sequences]) if spec.lengths else None
+    return Batch(torch.from_numpy(padded(sequences, 0)), y, lengths)
+
+
+def padded(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
+    """Sequences (L,) of different lengths as one array (B, L) int64, filled on the right with ``value``."""
+    out = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
+    for row, sequence in zip(out, sequences, strict=True):
         row[: len(sequence)] = sequence
-    return Batch(torch.from_numpy(x), y, torch.from_numpy(lengths))
+    return out

@@ -36,11 +36,14 @@ class Spec:
         d_input: vocabulary size, or number of channels.
         d_output: number of classes.
         l_max: no sequence is longer.
+        l_output: 0 where a sequence has one target; else its last ``l_output`` positions have one each.
         lengths: batches carry lengths, because sequences differ in length.
         pair: an example is two sequences (retrieval).
-        metric: name of the metric, e.g. ``accuracy``.
-        chance: metric of the best constant guess on the test split, in [0, 1].
-        sizes: examples per split.
+        stream: each row of a batch goes on where that row of the batch before ended, so that a model may carry
+            its state; an epoch starts anew.
+        metric: name of the metric: ``accuracy``, ``perplexity`` or ``bits`` (a token, to base 2).
+        chance: metric of the best constant guess on the test split.
+        sizes: examples per split; predicted tokens where it is a stream.
         fingerprint: hash of the prepared arrays and of what each split takes of them.
     """
 
@@ -48,8 +51,10 @@ class Spec:
     d_input: int
     d_output: int
     l_max: int
+    l_output: int
     lengths: bool
     pair: bool
+    stream: bool
     metric: str
     chance: float
     sizes: dict[str, int]
@@ -84,9 +89,9 @@ class Status:
 class Batch(NamedTuple):
     """One batch.
 
-    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32; ``y``: classes (B,) int64;
-    ``lengths``: (B,) int64, or None where all sequences are equally long. For pairs ``x`` is (2B, L)
-    and ``lengths`` (2B,), the first members before the second ones.
+    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32; ``y``: classes (B,) int64, or (B, L) int64
+    where positions have targets, -100 where one has none; ``lengths``: (B,) int64, or None where all sequences
+    are equally long. For pairs ``x`` is (2B, L) and ``lengths`` (2B,), the first members before the second ones.
     """
 
     x: torch.Tensor
@@ -95,19 +100,26 @@ class Batch(NamedTuple):
 
 
 class Split(Protocol):
-    """Examples of one split by number.
+    """Examples of one split by number."""
 
-    ``index`` holds their places in the prepared arrays and ``labels`` their classes, in the same order.
-    """
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+    def lengths(self) -> np.ndarray | None:
+        """Length of each example (the longer member of a pair), or None where all are equal."""
+
+
+class Indexed(Split, Protocol):
+    """A split that selects from arrays: ``index`` holds the places of its examples in them."""
 
     @property
     def index(self) -> np.ndarray: ...
+
+
+class Labelled(Indexed, Protocol):
+    """A split of classification; ``labels`` holds the classes of its examples."""
+
     @property
     def labels(self) -> np.ndarray: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Any: ...
-    def lengths(self) -> np.ndarray | None:
-        """Length of each example (the longer member of a pair), or None where all are equal."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,7 @@ class Dataset(ABC):
     def _prepared(
         self,
         entry: cache.Entry,
-        splits: Mapping[str, Split],
+        splits: Mapping[str, Labelled],
         *,
         tokens: bool,
         d_input: int,
@@ -250,8 +262,10 @@ class Dataset(ABC):
             d_input=d_input,
             d_output=d_output,
             l_max=l_max,
+            l_output=0,
             lengths=tokens,
             pair=pair,
+            stream=False,
             metric="accuracy",
             chance=float(np.bincount(labels).max() / len(labels)),
             sizes={name: len(split) for name, split in splits.items()},
@@ -266,6 +280,6 @@ class Dataset(ABC):
     def _open(self, entry: cache.Entry) -> Prepared: ...
 
 
-def _digest_of(split: Split) -> str:
+def _digest_of(split: Indexed) -> str:
     index = hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest()
     return cache.digest([index, split.dropped]) if isinstance(split, Signals) else index

@@ -138,3 +138,14 @@ def tones(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         clean = loudness * np.sin(2 * np.pi * pitches[labels, None] * time + phase)
         splits[split] = (clean + rng.normal(0, 300, clean.shape)).astype(np.int16), labels.astype(np.uint8)
     return splits
+
+
+def sentences() -> dict[str, list[str]]:
+    """Lines of words; each noun is followed by its own adjectives only."""
+    rng = np.random.default_rng(0)
+    qualities = {noun: rng.choice(GOOD + BAD, 3, replace=False) for noun in NOUNS}
+    splits = {}
+    for split, size in (("train", TRAIN), ("val", TEST), ("test", TEST)):
+        nouns = rng.choice(NOUNS, size)
+        splits[split] = [f"the {noun} was {rng.choice(qualities[noun])} ." for noun in nouns]
+    return splits

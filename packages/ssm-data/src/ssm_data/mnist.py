@@ -67,7 +67,7 @@ class SequentialMNIST(Dataset):
             for name, original in ORIGINALS.items():
                 attempt = partial(sources.download, original, place.cache, progress)
                 files[name] = sources.first_of([attempt], HOW_TO)
-        self._store(writer, {name: read(path, ORIGINALS[name].md5) for name, path in files.items()})
+        self._store(writer, {name: read(path, ORIGINALS[name].digest) for name, path in files.items()})
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         arrays: dict[str, np.ndarray] = {}

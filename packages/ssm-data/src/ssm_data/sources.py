@@ -12,6 +12,7 @@ import lzma
 import tarfile
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from ssm_data.cache import checksum
 from ssm_data.errors import DataError
 
-ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
+ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar", ".zip")
 MEMBER_LIMIT = 1 << 30
 TIMEOUT = 30
 CHUNK = 1 << 20
@@ -37,11 +38,15 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Published:
-    """An archive as its authors publish it; ``size`` in bytes."""
+    """A file as its authors publish it: ``size`` in bytes, ``digest`` its MD5 or SHA-256 in hexadecimal digits."""
 
     url: str
     size: int
-    md5: str
+    digest: str
+
+    @property
+    def algorithm(self) -> str:
+        return "md5" if len(self.digest) == 32 else "sha256"
 
     @property
     def name(self) -> str:
@@ -74,46 +79,58 @@ def read_folder(root: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def read_archive(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file in a tar archive that matches ``pattern`` (``*`` matches ``/`` too).
+    """Name and content of each file in a tar or zip archive that matches ``pattern`` (``*`` matches ``/`` too).
 
     Raises:
         DataError: the archive is truncated or broken, or holds a member that no genuine one has.
     """
-    for tar, member in _members(path, pattern):
-        file = tar.extractfile(member)
-        assert file is not None  # a regular file has content
+    for name, read in _members(path, pattern):
         with _readable(path):
-            content = file.read()
-        yield member.name, content
+            content = read()
+        yield name, content
 
 
 def archive_names(path: Path, pattern: str) -> list[str]:
-    """Names of the files in a tar archive that match ``pattern``; reads the archive to its end.
+    """Names of the files in an archive that match ``pattern``; reads a tar archive to its end.
 
     Raises:
         DataError: as :func:`read_archive`.
     """
-    return [member.name for _, member in _members(path, pattern)]
+    return [name for name, _ in _members(path, pattern)]
 
 
-def _members(path: Path, pattern: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    with _readable(path), tarfile.open(path, "r|*") as tar:
-        for member in tar:
-            name = PurePosixPath(member.name)
-            if name.is_absolute() or ".." in name.parts:
-                raise DataError(f"{path} holds the unsafe member {member.name!r} and was not read further.")
-            if not member.isfile() or not fnmatch.fnmatchcase(member.name, pattern):
+def _members(path: Path, pattern: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    every = _zip_members(path) if path.suffix == ".zip" else _tar_members(path)
+    with _readable(path):
+        for name, size, read in every:
+            parts = PurePosixPath(name)
+            if parts.is_absolute() or ".." in parts.parts:
+                raise DataError(f"{path} holds the unsafe member {name!r} and was not read further.")
+            if not fnmatch.fnmatchcase(name, pattern):
                 continue
-            if member.size > MEMBER_LIMIT:
-                raise DataError(f"{path} holds the member {member.name!r} of {member.size:,} bytes; too large.")
-            yield tar, member
+            if size > MEMBER_LIMIT:
+                raise DataError(f"{path} holds the member {name!r} of {size:,} bytes; too large.")
+            yield name, read
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    with tarfile.open(path, "r|*") as tar:
+        for member in tar:
+            name = member.name if member.isfile() else f"{member.name}/"
+            yield name, member.size, lambda member=member: tar.extractfile(member).read()  # type: ignore[misc, union-attr]
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            yield member.filename, member.file_size, lambda member=member: archive.read(member)  # type: ignore[misc]
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}); the archive is truncated or broken: get it again."
         ) from error
@@ -135,9 +152,12 @@ def download(source: Published, folder: Path, progress: bool) -> Path:
             _fetch(source, partial, progress)
         except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
             raise DataError(f"{source.url} ({source.size:,} bytes) cannot be downloaded: {error}.") from error
-        if (found := checksum(partial, "md5")) != source.md5:
+        if (found := checksum(partial, source.algorithm)) != source.digest:
             partial.unlink()
-            raise DataError(f"{source.url} gave a file with md5 {found} where {source.md5} is published; try again.")
+            raise DataError(
+                f"{source.url} gave a file with {source.algorithm} {found} "
+                f"where {source.digest} is published; try again."
+            )
         partial.replace(target)
     return target
 
@@ -163,7 +183,7 @@ def _fetch(source: Published, partial: Path, progress: bool) -> None:
         raise ConnectionError(f"the connection broke off after {have:,} bytes; the next attempt goes on there")
 
 
-def hub(repository: str, split: str) -> Any:
+def hub(repository: str, split: str, configuration: str | None = None) -> Any:
     """A split of a data set on the Hugging Face hub, as a ``datasets.Dataset``.
 
     Raises:
@@ -174,7 +194,7 @@ def hub(repository: str, split: str) -> Any:
     try:
         if not datasets.config.HF_HUB_OFFLINE:  # its own client would try for a long time
             _reach(datasets.config.HF_ENDPOINT)
-        return datasets.load_dataset(repository, split=split)
+        return datasets.load_dataset(repository, configuration, split=split)
     except (OSError, ValueError, RuntimeError, HTTPException) as error:  # the client's many errors
         raise DataError(f"{repository} cannot be had from the hub: {str(error).splitlines()[0]}.") from error
 

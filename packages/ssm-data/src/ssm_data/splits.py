@@ -186,6 +186,44 @@ class Signals(_OnDisk):
         return None
 
 
+class Window(NamedTuple):
+    """Where a piece of a stream lies: from ``position`` on in a row of ``length`` tokens from ``start`` on.
+
+    The row is rolled: it begins with its token number ``offset`` and goes round.
+    """
+
+    start: int
+    length: int
+    offset: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Stream(_OnDisk):
+    """The first ``size + 1`` of a long sequence of tokens, read in windows of at most ``l_max``.
+
+    Each token but the first is a target.
+    """
+
+    tokens: np.ndarray
+    size: int
+    l_max: int
+
+    def __len__(self) -> int:
+        """Number of targets."""
+        return self.size
+
+    def __getitem__(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of the window, and after each of them the next one; both empty past the end of its row."""
+        start, length, offset, position = window
+        stop = min(position + self.l_max + 1, length)
+        row = self.tokens[start + (offset + np.arange(position, stop)) % length]
+        return row[:-1], row[1:]
+
+    def lengths(self) -> None:
+        return None
+
+
 def shuffled(size: int, seed: int) -> np.ndarray:
     """The permutation by which ``torch.utils.data.random_split`` cuts a data set with a seeded generator."""
     import torch

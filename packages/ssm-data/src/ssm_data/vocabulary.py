@@ -1,4 +1,4 @@
-"""Vocabularies of characters, and texts as their numbers."""
+"""Vocabularies of characters and of words, and texts as their numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 SPECIALS = ("<pad>", "<unk>", "<eos>")
 PAD, UNK, EOS = range(3)
+END_OF_LINE = "<eos>"
 UNICODE = 0x110000
 CHUNK = 1000
 
@@ -31,6 +32,26 @@ def encode(texts: Iterable[str], vocabulary: Sequence[str], l_max: int) -> list[
     for number, character in enumerate(vocabulary[len(SPECIALS) :], len(SPECIALS)):
         table[ord(character)] = number
     return [np.append(table[_codes(text[: l_max - 1])], dtype.type(EOS)) for text in texts]
+
+
+def words(lines: Iterable[str]) -> list[str]:
+    """Vocabulary of words between white space: the end of a line, then by falling frequency, then as they came."""
+    counter: Counter[str] = Counter()
+    for line in lines:
+        counter.update(line.split())
+    return [END_OF_LINE, *(word for word, _ in counter.most_common())]
+
+
+def encode_words(lines: Iterable[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """The words of all lines as one sequence of numbers, the end of each line included.
+
+    Raises:
+        KeyError: a word is not in the vocabulary.
+    """
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    dtype = np.min_scalar_type(len(vocabulary) - 1)
+    encoded = (numbers[word] for line in lines for word in (*line.split(), END_OF_LINE))
+    return np.fromiter(encoded, dtype=dtype)
 
 
 def _codes(text: str) -> np.ndarray:

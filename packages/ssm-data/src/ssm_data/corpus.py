@@ -1,0 +1,64 @@
+"""What corpora of language modelling share: a stream of tokens for each split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ssm_data import cache
+from ssm_data.contract import SPLITS, Dataset, Prepared, Spec
+from ssm_data.splits import Stream
+
+VOCABULARY = "vocabulary.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Dataset):
+    """A text to be predicted token by token; ``limit`` takes that many predictions from the beginning of a split.
+
+    Args:
+        l_max: tokens in a window.
+    """
+
+    metric: ClassVar[Literal["perplexity", "bits"]]
+
+    l_max: int = 8192
+
+    def _store(self, writer: cache.Writer, vocabulary: list[str], tokens: dict[str, np.ndarray]) -> None:
+        for split in SPLITS:
+            writer.array(split, tokens[split])
+        (writer.folder / VOCABULARY).write_text("\n".join(vocabulary), encoding="utf-8")
+        writer.meta["vocabulary"] = len(vocabulary)
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        streams = {}
+        for split in SPLITS:
+            tokens = entry.array(split)
+            size = min(len(tokens) - 1, (self.limit or {}).get(split, len(tokens)))
+            streams[split] = Stream(tokens, size, self.l_max)
+        sizes = {split: len(stream) for split, stream in streams.items()}
+        spec = Spec(
+            tokens=True,
+            d_input=entry.meta["vocabulary"],
+            d_output=entry.meta["vocabulary"],
+            l_max=self.l_max,
+            l_output=self.l_max,
+            lengths=False,
+            pair=False,
+            stream=True,
+            metric=self.metric,
+            chance=constant_guess(streams["test"].tokens[1 : sizes["test"] + 1], self.metric),
+            sizes=sizes,
+            fingerprint=cache.digest([entry.fingerprint, sizes, self.l_max]),
+        )
+        return Prepared(spec, streams)
+
+
+def constant_guess(targets: np.ndarray, metric: Literal["perplexity", "bits"]) -> float:
+    """Metric of the one distribution that predicts the targets best: their own frequencies."""
+    counts = np.bincount(targets)
+    shares = counts[counts > 0] / counts.sum()
+    bits = float(-(shares * np.log2(shares)).sum())
+    return 2**bits if metric == "perplexity" else bits
