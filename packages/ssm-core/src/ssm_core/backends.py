@@ -77,12 +77,14 @@ class Operator:
 
     def explain(self, *args: Any, backend: Backend | str = Backend.AUTO) -> Choice:
         """Say which back end runs for ``args``, and for each of the others why it does not."""
-        used = self._resolve(backend, args)
-        others: dict[Backend, str] = {}
-        for other in Backend:
-            if other not in (Backend.AUTO, used):
-                others[other] = self._refusal(other, args) or f"{used} is preferred."
-        return Choice(used, others)
+        used, reasons = self._resolve(backend, args), self.refusals(*args)
+        others = (each for each in Backend if each not in (Backend.AUTO, used))
+        return Choice(used, {each: reasons.get(each, f"{used} is preferred.") for each in others})
+
+    def refusals(self, *args: Any) -> dict[Backend, str]:
+        """The back ends that cannot run ``args``, each with the sentence why."""
+        others = (each for each in Backend if each is not Backend.AUTO)
+        return {each: reason for each in others if (reason := self._refusal(each, args)) is not None}
 
     def _resolve(self, backend: Backend | str, args: tuple) -> Backend:
         asked = Backend(backend)

@@ -16,6 +16,8 @@ VERBS = {
     "show": "a recipe, composed and resolved",
     "data": "state of the data, and fetching it",
     "table": "the results of finished runs beside the published numbers",
+    "doctor": "what runs here: device, versions, and the back end of each operator with the reasons",
+    "kernels": "speed, memory and error of every operator, back end and layer",
 }
 
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")

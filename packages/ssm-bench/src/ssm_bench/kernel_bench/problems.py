@@ -1,0 +1,224 @@
+"""A problem of the grid as tensors, a call, and its count of arithmetic."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ssm_core import ops
+from ssm_core.backends import OPERATORS, Backend
+from ssm_models.config import LayerConfig
+from ssm_models.layers.s4 import S4Layer
+from torch import Tensor
+from torch.func import functional_call
+
+from ssm_bench.kernel_bench.grid import Problem
+from ssm_bench.kernel_bench.straightforward import StraightforwardLayer
+
+_GLU_LAYERS: dict[str, dict[str, Any]] = {
+    "s4d-layer": {"kernel": "diagonal", "init": "diag-lin", "disc": "zoh"},
+    "s4-layer": {"kernel": "dplr", "init": "legs"},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed.
+
+    Attributes:
+        tensors: inputs in float32; those that learn require a gradient.
+        features: the axis of H of each; None where there is none or where features mix.
+        call: outputs for (tensors, back end).
+        refusals: for each back end that cannot run, a sentence; those that can are ``backends``.
+        backends: the baseline ``naive`` first.
+        backward: whether it is differentiated in use.
+        flops: floating point operations of the forward and the backward pass in the operator's fast real form.
+    """
+
+    tensors: tuple[Tensor, ...]
+    features: tuple[int | None, ...]
+    call: Callable[[Sequence[Tensor], str], tuple[Tensor, ...]]
+    flops: tuple[float, float]
+    backends: tuple[str, ...] = ()
+    refusals: tuple[tuple[str, str], ...] = ()
+    backward: bool = True
+
+    @property
+    def wholesale(self) -> bool:
+        """Whether features mix, so that the case cannot be cut."""
+        return all(axis is None for axis in self.features)
+
+    def cut(self, n: int) -> "Case":
+        """The same for the first n features, which are independent of the others; all of them where they mix."""
+        tensors = tuple(
+            x
+            if axis is None
+            else x.detach().narrow(axis, 0, min(n, x.shape[axis])).clone().requires_grad_(x.requires_grad)
+            for x, axis in zip(self.tensors, self.features, strict=True)
+        )
+        return replace(self, tensors=tensors)
+
+    def double(self) -> "Case":
+        """The same in float64."""
+        tensors = tuple(x.detach().double().requires_grad_(x.requires_grad) for x in self.tensors)
+        return replace(self, tensors=tensors)
+
+    def run(self, backend: str, cotangents: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+        """Outputs and, for given cotangents of them, the gradients of all tensors that learn."""
+        if cotangents is None:
+            with torch.no_grad():
+                return self.call(self.tensors, backend)
+        outputs = self.call(self.tensors, backend)
+        learn = [x for x in self.tensors if x.requires_grad]
+        return (*outputs, *torch.autograd.grad(outputs, learn, cotangents))
+
+    def cotangents(self) -> tuple[Tensor, ...]:
+        """Random ones, in the dtype of the tensors."""
+        generator = torch.Generator().manual_seed(1)
+        return tuple(
+            torch.randn(y.shape, generator=generator, dtype=torch.float32).to(y)
+            for y in self.run(self.backends[-1], None)
+        )
+
+
+def make_case(problem: Problem, device: torch.device) -> Case:
+    """The tensors of a problem, always the same random ones."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        case = _MAKERS[problem.name](problem)
+    if problem.name not in OPERATORS:
+        return replace(case, backends=("naive", "auto"))
+    reasons = OPERATORS[problem.name].refusals(*operands(problem, case.tensors))
+    able = [each for each in (Backend.NAIVE, Backend.KEOPS, Backend.TORCH, Backend.CUDA) if each not in reasons]
+    refusals = tuple((str(backend), reason) for backend, reason in reasons.items())
+    return replace(case, backends=tuple(map(str, able)), refusals=refusals)
+
+
+def operands(problem: Problem, tensors: tuple[Tensor, ...]) -> tuple[Tensor | int | None, ...]:
+    """What the operator's implementations take."""
+    more: dict[str, tuple[int | None, ...]] = {"vandermonde": (problem.L,), "long_conv": (None,)}
+    return (*tensors, *more.get(problem.name, ()))
+
+
+def _exponents(H: int, M: int, dt: float = 0.01) -> Tensor:
+    """S4D-Lin for a step size, (H, M, 2)."""
+    real, imag = torch.full((H, M), -0.5), math.pi * torch.arange(M).expand(H, M)
+    return dt * torch.stack((real, imag), -1)
+
+
+def _learn(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.detach().requires_grad_() for x in tensors)
+
+
+def _vandermonde(p: Problem) -> Case:
+    M = p.N // 2
+    return Case(
+        _learn(torch.randn(1, p.H, M, 2), _exponents(p.H, M)),
+        (1, 0),
+        lambda x, backend: (ops.vandermonde(x[0], x[1], p.L, backend=backend),),
+        (4.0 * p.H * M * p.L, 8.0 * p.H * M * p.L),
+    )
+
+
+def _vandermonde_transpose(p: Problem) -> Case:
+    M = p.N // 2
+    products = 4.0 * p.B * p.H * M * p.L
+    return Case(
+        _learn(torch.randn(p.B, p.H, p.L), _exponents(p.H, M)),
+        (1, 0),
+        lambda x, backend: (ops.vandermonde_transpose(*x, backend=backend),),
+        (products, 2 * products),
+    )
+
+
+def _cauchy(p: Problem) -> Case:
+    """As S4 of rank 1 calls it: four numerators, the nodes of a real FFT of L points without the first."""
+    M, F, K = p.N // 2, p.L // 2, 4
+    y = 2 * torch.tan(math.pi / p.L * torch.arange(1, F + 1, dtype=torch.float64)).to(torch.float32)
+    terms = 1.0 * p.H * M * F
+    return Case(
+        (*_learn(torch.randn(K, p.H, M, 2), _exponents(p.H, M)), y),
+        (1, 0, None),
+        lambda x, backend: (ops.cauchy(*x, backend=backend),),
+        (terms * (10 + 8 * K), terms * (16 + 20 * K)),
+    )
+
+
+def _fft_flops(n: int) -> float:
+    return 2.5 * n * math.log2(n)
+
+
+def _long_conv(p: Problem) -> Case:
+    n = 2 * p.L
+    batch, kernel = 1.0 * p.B * p.H, 1.0 * p.H
+    return Case(
+        _learn(torch.randn(p.B, p.L, p.H), torch.randn(1, p.H, p.L)),
+        (2, 1),
+        lambda x, backend: (ops.long_conv(*x, backend=backend),),
+        ((2 * batch + kernel) * _fft_flops(n) + 3 * batch * n, (2 * batch + kernel) * _fft_flops(n) + 7 * batch * n),
+    )
+
+
+def _recurrence(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
+    M = p.N // 2
+    a = _exponents(p.H, M)
+    a_bar = torch.view_as_real(torch.view_as_complex(a).exp())
+    return a_bar, torch.randn(p.H, M, 2), torch.randn(1, p.H, M, 2)
+
+
+def _diagonal_scan(p: Problem) -> Case:
+    M = p.N // 2
+    steps = 14.0 * p.B * p.H * M * p.L
+    return Case(
+        _learn(torch.randn(p.B, p.L, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
+        (2, 1, 0, 0, 1),
+        lambda x, backend: ops.diagonal_scan(*x, backend=backend),
+        (steps, 2 * steps),
+    )
+
+
+def _ssm_step(p: Problem) -> Case:
+    M = p.N // 2
+    return Case(
+        (torch.randn(p.B, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
+        (1, 1, 0, 0, 1),
+        lambda x, backend: ops.ssm_step(*x, backend=backend),
+        (14.0 * p.B * p.H * M, 0.0),
+        backward=False,
+    )
+
+
+def _layer(p: Problem) -> Case:
+    """A layer with a GLU output map; ``naive`` is the straightforward one."""
+    options = _GLU_LAYERS[p.name]
+    tied = {"l_kernel": p.L} if p.name == "s4-layer" else {}
+    config = LayerConfig(d_state=p.N, **options, **tied)
+    layers = {"auto": S4Layer(p.H, config), "naive": StraightforwardLayer(p.H, config)}
+    names = [name for name, _ in layers["auto"].named_parameters()]
+
+    def call(x: Sequence[Tensor], backend: str) -> tuple[Tensor, ...]:
+        output, _ = functional_call(layers[backend], dict(zip(names, x[1:], strict=True)), (x[0],))
+        return (output,)
+
+    parameters = _learn(*layers["auto"].parameters())
+    kernel = (_cauchy if p.name == "s4-layer" else _vandermonde)(p).flops
+    convolution, linear = _long_conv(p).flops, 4.0 * p.B * p.L * p.H**2
+    return Case(
+        (*_learn(torch.randn(p.B, p.L, p.H)), *parameters),
+        (None,) * (1 + len(parameters)),
+        call,
+        (kernel[0] + convolution[0] + linear, kernel[1] + convolution[1] + 2 * linear),
+    )
+
+
+_MAKERS: dict[str, Callable[[Problem], Case]] = {
+    "vandermonde": _vandermonde,
+    "vandermonde_transpose": _vandermonde_transpose,
+    "cauchy": _cauchy,
+    "long_conv": _long_conv,
+    "diagonal_scan": _diagonal_scan,
+    "ssm_step": _ssm_step,
+    "s4d-layer": _layer,
+    "s4-layer": _layer,
+}

@@ -1,0 +1,81 @@
+"""The rows of a measurement as a file and as a table."""
+
+import csv
+import dataclasses
+import io
+import os
+import platform
+import re
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from ssm_bench.kernel_bench.measure import Ceiling, Row
+
+
+def machine(device: torch.device) -> str:
+    """The processor that computes, and how many threads of it, e.g. ``AMD EPYC, 2 threads``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def file_name(device: torch.device) -> str:
+    """Machine, torch, precision and date: ``amd-epyc-2-threads_torch-2.14.1_float32_2026-01-31.csv``."""
+    where = re.sub(r"[^a-z0-9]+", "-", machine(device).lower()).strip("-")
+    version = torch.__version__.split("+")[0]
+    return f"{where}_torch-{version}_float32_{date.today().isoformat()}.csv"
+
+
+def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
+    """The rows, each with the ceilings it is compared with (1e9 a second). Appears whole or not at all."""
+    ceilings = {"ceiling_gflops": top.arithmetic / 1e9, "ceiling_gbytes": top.bandwidth / 1e9}
+    text = io.StringIO()
+    names = [each.name for each in dataclasses.fields(Row)]
+    writer = csv.DictWriter(text, [*names, *ceilings], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = {**dataclasses.asdict(row), **ceilings}
+        writer.writerow({key: f"{cell:.4g}" if isinstance(cell, float) else cell for key, cell in cells.items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text.getvalue())
+    temporary.replace(path)
+
+
+def as_rich(rows: Sequence[Row], title: str) -> Table:
+    """The rows in a table for the terminal, a section for each problem."""
+    table = Table(title=title)
+    for name in ("Operator", "B, H, N, L", "Back end", "Pass"):
+        table.add_column(name)
+    for name in ("Median ms", "Quartiles", "× naive", "MiB", "Gflop/s", "GB/s", "Error"):
+        table.add_column(name, justify="right")
+    for i, row in enumerate(rows):
+        sizes = row.B, row.H, row.N, row.L
+        following = rows[i + 1] if i + 1 < len(rows) else None
+        table.add_row(
+            row.name,
+            ", ".join(str(size) if size else "-" for size in sizes),
+            row.backend,
+            row.work,
+            f"{row.median_ms:.3g}",
+            f"{row.quartile1_ms:.3g}-{row.quartile3_ms:.3g}",
+            f"{row.speedup:.3g}",
+            f"{row.peak_mib:.3g}",
+            f"{row.gflops:.3g} ({row.gflops_share:.0%})",
+            f"{row.gbytes:.3g} ({row.gbytes_share:.0%})",
+            f"{row.error:.1e}",
+            end_section=following is None or (following.name, following.L) != (row.name, row.L),
+        )
+    return table
