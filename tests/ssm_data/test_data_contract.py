@@ -12,6 +12,7 @@ from ssm_data import DATASETS, Place
 PIXELS = ["scifar", "smnist", "pmnist"]
 NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXELS, "sc35", "sc10"]  # classification
 CORPORA = ["wikitext-103", "wikitext-2", "enwik8", "text8"]
+SOUNDS = ["sc09", "audio-folder", "beethoven", "youtubemix"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def miniature(request, place):
 
 
 def test_names():
-    assert list(DATASETS) == [*NAMES, *CORPORA]
+    assert list(DATASETS) == [*NAMES, *CORPORA, *SOUNDS]
     assert [dataset.name for dataset in DATASETS.values()] == list(DATASETS)
 
 

@@ -13,6 +13,7 @@ from ssm_data.imdb import Text
 from ssm_data.listops import ListOps
 from ssm_data.mnist import PermutedMNIST, SequentialMNIST
 from ssm_data.pathfinder import Pathfinder, PathX
+from ssm_data.sounds import SC09, AudioFolder, Beethoven, YouTubeMix
 from ssm_data.speech_commands import SpeechCommands10, SpeechCommands35
 from ssm_data.wikitext import WikiText2, WikiText103
 
@@ -34,6 +35,10 @@ DATASETS: dict[str, type[Dataset]] = {
         WikiText2,
         Enwik8,
         Text8,
+        SC09,
+        AudioFolder,
+        Beethoven,
+        YouTubeMix,
     )
 }
 

@@ -269,7 +269,7 @@ class Dataset(ABC):
             metric="accuracy",
             chance=float(np.bincount(labels).max() / len(labels)),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, *map(_digest_of, splits.values())]),
+            fingerprint=cache.digest([entry.fingerprint, *map(digest_of, splits.values())]),
         )
         return Prepared(spec, splits)
 
@@ -280,6 +280,7 @@ class Dataset(ABC):
     def _open(self, entry: cache.Entry) -> Prepared: ...
 
 
-def _digest_of(split: Indexed) -> str:
+def digest_of(split: Indexed) -> str:
+    """Hash of what a split takes of the arrays."""
     index = hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest()
     return cache.digest([index, split.dropped]) if isinstance(split, Signals) else index

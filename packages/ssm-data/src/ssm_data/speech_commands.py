@@ -8,7 +8,7 @@ Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition" (
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -73,33 +73,32 @@ class _SpeechCommands(Dataset):
         key = {"mfcc": self.mfcc, "miniature": self.miniature}
         if self.miniature:
             return Plan(key, self._write_miniature, "generates sounds", 10 << 20)
-        found = _find(place)
+        found = find(place)
         sentence = f"reads {found}" if found else f"downloads {ORIGINAL.url}"
         clip = FRAMES * COEFFICIENTS * 4 if self.mfcc else LENGTH * 2
         return Plan(key, partial(self._write, place, found), sentence, sum(PUBLISHED35.values()) * clip)
 
     def _write(self, place: Place, source: Path | None, writer: cache.Writer, progress: bool) -> None:
         if source is None:
-            source = sources.first_of([lambda: sources.download(ORIGINAL, place.cache, progress)], HOW_TO)
+            source = obtain(place, progress)
         names = names_of(source, self.words)
         rows = {name: row for row, name in enumerate(names)}
         labels = np.array([self.words.index(name.split("/")[0]) for name in names], dtype=np.uint8)
         signals = self._empty(writer, len(names), LENGTH)
         lengths = np.zeros(len(names), dtype=np.int64)
         lists: dict[str, list[str]] = {}
-        files = _files(source, self.words)
+        files = files_of(source, self.words)
         tracked = parallel.tracked(files, len(names) + len(LISTS), title="Speech Commands: reading", progress=progress)
         while block := list(islice(tracked, BLOCK)):
             lists |= {name: content.decode().split() for name, content in block if name in LISTS.values()}
-            clips = [(rows[name], _samples(content, name)) for name, content in block if name in rows]
+            clips = [(rows[name], samples_of(content, name)) for name, content in block if name in rows]
             waves = np.zeros((len(clips), LENGTH), dtype=np.int16)
             for wave, (row, samples) in zip(waves, clips, strict=True):
                 wave[: len(samples)] = samples
                 lengths[row] = len(samples)
             if clips:
                 signals[[row for row, _ in clips]] = self._features(waves)
-        if missing := LISTS.values() - lists.keys():
-            raise DataError(f"{source} lacks {', '.join(sorted(missing))}. {HOW_TO}")
+        check_lists(lists, source)
         official = {
             split: np.array([rows[name] for name in lists[file] if name in rows]) for split, file in LISTS.items()
         }
@@ -169,9 +168,7 @@ class SpeechCommands35(_SpeechCommands):
         held_out = np.concatenate(list(official.values()))
         splits = {"train": np.setdiff1d(np.arange(len(labels)), held_out)}
         splits |= {split: np.sort(index) for split, index in official.items()}
-        sizes = {split: len(index) for split, index in splits.items()}
-        if sizes != PUBLISHED35:
-            raise DataError(f"{source} does not hold the published clips: {_counts(sizes)}. {HOW_TO}")
+        check_sizes(splits, PUBLISHED35, source)
         return splits
 
 
@@ -221,10 +218,15 @@ def moments(signals: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndar
     return mean, np.sqrt(squares / count - mean**2)
 
 
-def _find(place: Place) -> Path | None:
+def find(place: Place) -> Path | None:
     """The folder of words or an archive of it."""
-    stems = ("speech_commands_v0.02", "speech_commands", "SpeechCommands/speech_commands_v0.02")
+    stems = ("speech_commands_v0.02", "speech_commands", "SpeechCommands/speech_commands_v0.02", "sc09")
     return sources.folder_with(place.data, (*stems, "."), LISTS.values()) or sources.archive(place.data, stems)
+
+
+def obtain(place: Place, progress: bool) -> Path:
+    """The archive of the release, downloaded."""
+    return sources.first_of([lambda: sources.download(ORIGINAL, place.cache, progress)], HOW_TO)
 
 
 def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
@@ -235,8 +237,8 @@ def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
     return sorted(name for name in names if name.split("/")[0] in words)
 
 
-def _files(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """The words' clips and the official lists."""
+def files_of(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the words' clips and of the official lists."""
     if source.is_dir():
         for pattern in ("*_list.txt", *(f"{word}/*.wav" for word in words)):
             yield from sources.read_folder(source, pattern)
@@ -252,12 +254,27 @@ def _short(name: str) -> str:
     return "/".join(name.split("/")[-2:] if name.endswith(".wav") else name.split("/")[-1:])
 
 
-def _samples(content: bytes, name: str) -> np.ndarray:
+def samples_of(content: bytes, name: str) -> np.ndarray:
+    """Samples of a clip, (L,) int16.
+
+    Raises:
+        DataError: it is broken, or no clip of the release.
+    """
     samples = audio.decode(content, name, RATE)
     if len(samples) > LENGTH:
         raise DataError(f"{name} lasts {len(samples):,} samples; no published clip has more than {LENGTH:,}.")
     return samples
 
 
-def _counts(sizes: dict[str, int]) -> str:
-    return ", ".join(f"{size:,} in {split} (not {PUBLISHED35[split]:,})" for split, size in sizes.items())
+def check_lists(lists: Mapping[str, Sized], source: Path) -> None:
+    """Raises DataError unless both official lists are there."""
+    if missing := LISTS.values() - lists.keys():
+        raise DataError(f"{source} lacks {', '.join(sorted(missing))}. {HOW_TO}")
+
+
+def check_sizes(splits: Mapping[str, Sized], published: dict[str, int], source: Path) -> None:
+    """Raises DataError unless the splits have their published sizes."""
+    sizes = {split: len(members) for split, members in splits.items()}
+    if sizes != published:
+        counts = ", ".join(f"{sizes[split]:,} in {split} (not {published[split]:,})" for split in SPLITS)
+        raise DataError(f"{source} does not hold the published clips: {counts}. {HOW_TO}")

@@ -186,6 +186,26 @@ class Signals(_OnDisk):
         return None
 
 
+@dataclass(frozen=True)
+class Generated(_OnDisk):
+    """Sequences of 8-bit samples to be generated one by one, each from those before it; the first from ``start``."""
+
+    tokens: Ragged
+    index: np.ndarray
+    start: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is known (L,) and what is to be predicted (L,)."""
+        target = self.tokens[self.index[index]]
+        return np.append(target.dtype.type(self.start), target[:-1]), target
+
+    def lengths(self) -> np.ndarray:
+        return self.tokens.lengths()[self.index]
+
+
 class Window(NamedTuple):
     """Where a piece of a stream lies: from ``position`` on in a row of ``length`` tokens from ``start`` on.
 
