@@ -15,6 +15,7 @@ from ssm_data.mnist import PermutedMNIST, SequentialMNIST
 from ssm_data.pathfinder import Pathfinder, PathX
 from ssm_data.sounds import SC09, AudioFolder, Beethoven, YouTubeMix
 from ssm_data.speech_commands import SpeechCommands10, SpeechCommands35
+from ssm_data.synthetic import Adding, Copying, Delay, Reconstruct
 from ssm_data.wikitext import WikiText2, WikiText103
 
 DATASETS: dict[str, type[Dataset]] = {
@@ -39,6 +40,10 @@ DATASETS: dict[str, type[Dataset]] = {
         AudioFolder,
         Beethoven,
         YouTubeMix,
+        Copying,
+        Adding,
+        Delay,
+        Reconstruct,
     )
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ssm_data.contract import Batch, Prepared, Spec
-from ssm_data.splits import Stream, Window
+from ssm_data.splits import Endless, Stream, Window
 
 POOL = 64
 NO_TARGET = -100  # torch's cross entropy leaves such targets out
@@ -53,6 +53,7 @@ class Batches(_Epochs):
         drop_last: leave out a last batch that is not full.
         lengths: group examples of similar length, to pad less: shuffled as before, sorted by length within
             pools of 64 batches, and the batches shuffled again. Needs ``shuffle``.
+        fresh: of data without end, every epoch takes the next ``size`` examples.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Batches(_Epochs):
         seed: int = 0,
         drop_last: bool = False,
         lengths: np.ndarray | None = None,
+        fresh: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -76,6 +78,7 @@ class Batches(_Epochs):
         self.seed = seed
         self.drop_last = drop_last
         self.sort_lengths = lengths
+        self.fresh = fresh
 
     def __len__(self) -> int:
         whole, rest = divmod(self.size, self.batch_size)
@@ -97,7 +100,8 @@ class Batches(_Epochs):
 
     def _cut(self, order: np.ndarray) -> list[list[int]]:
         starts = range(0, len(self) * self.batch_size, self.batch_size)
-        return [order[start : start + self.batch_size].tolist() for start in starts]
+        first = self.epoch * self.size if self.fresh else 0
+        return [(first + order[start : start + self.batch_size]).tolist() for start in starts]
 
 
 class Windows(_Epochs):
@@ -185,6 +189,7 @@ def loader(
             seed=seed,
             drop_last=drop_last and train,
             lengths=prepared.lengths(split) if bucket and train else None,
+            fresh=isinstance(data, Endless) and train,
         )
     return DataLoader(
         data,  # type: ignore[arg-type]
@@ -199,7 +204,12 @@ def loader(
 def collate(examples: Sequence[Any], spec: Spec) -> Batch:
     """Joins examples to a batch, in the form that the spec describes."""
     targets = [example[-1] for example in examples]
-    y = torch.from_numpy(padded(targets, NO_TARGET)) if spec.l_output else torch.tensor(targets, dtype=torch.int64)
+    if spec.target == "value":
+        y = torch.from_numpy(np.stack(targets))
+    elif spec.l_output:
+        y = torch.from_numpy(padded(targets, NO_TARGET))
+    else:
+        y = torch.tensor(targets, dtype=torch.int64)
     if not spec.tokens:
         return Batch(torch.from_numpy(np.stack([x for x, _ in examples])), y, None)
     sequences = [example[0] for example in examples]

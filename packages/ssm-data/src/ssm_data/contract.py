@@ -34,14 +34,15 @@ class Spec:
     Attributes:
         tokens: the input is integer tokens; otherwise real channels.
         d_input: vocabulary size, or number of channels.
-        d_output: number of classes.
+        d_output: number of classes, or of real numbers in a target.
+        target: what is to be predicted, a class or real numbers.
         l_max: no sequence is longer.
         l_output: 0 where a sequence has one target; else its last ``l_output`` positions have one each.
         lengths: batches carry lengths, because sequences differ in length.
         pair: an example is two sequences (retrieval).
         stream: each row of a batch goes on where that row of the batch before ended, so that a model may carry
             its state; an epoch starts anew.
-        metric: name of the metric: ``accuracy``, ``perplexity`` or ``bits`` (a token, to base 2).
+        metric: ``accuracy``, ``perplexity``, ``bits`` (a token, to base 2) or ``mse``.
         chance: metric of the best constant guess on the test split.
         sizes: examples per split; predicted tokens where it is a stream.
         fingerprint: hash of the prepared arrays and of what each split takes of them.
@@ -50,6 +51,7 @@ class Spec:
     tokens: bool
     d_input: int
     d_output: int
+    target: Literal["class", "value"]
     l_max: int
     l_output: int
     lengths: bool
@@ -89,9 +91,10 @@ class Status:
 class Batch(NamedTuple):
     """One batch.
 
-    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32; ``y``: classes (B,) int64, or (B, L) int64
-    where positions have targets, -100 where one has none; ``lengths``: (B,) int64, or None where all sequences
-    are equally long. For pairs ``x`` is (2B, L) and ``lengths`` (2B,), the first members before the second ones.
+    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32. ``y``: classes (B,) int64 or values (B, d_output)
+    float32; where positions have targets, classes (B, l_output) with -100 for none, or values
+    (B, l_output, d_output). ``lengths``: (B,) int64, or None where all sequences are equally long. For pairs
+    ``x`` is (2B, L) and ``lengths`` (2B,), the first members before the second ones.
     """
 
     x: torch.Tensor
@@ -261,6 +264,7 @@ class Dataset(ABC):
             tokens=tokens,
             d_input=d_input,
             d_output=d_output,
+            target="class",
             l_max=l_max,
             l_output=0,
             lengths=tokens,

@@ -43,6 +43,7 @@ class Corpus(Dataset):
             tokens=True,
             d_input=entry.meta["vocabulary"],
             d_output=entry.meta["vocabulary"],
+            target="class",
             l_max=self.l_max,
             l_output=self.l_max,
             lengths=False,

@@ -53,6 +53,7 @@ class _Sound(Dataset):
             tokens=True,
             d_input=audio.MU + 1,
             d_output=audio.MU + 1,
+            target="class",
             l_max=l_max,
             l_output=l_max,
             lengths=lengths,
@@ -143,8 +144,9 @@ class AudioFolder(_Sound):
     def _write(self, files: list[Path], writer: cache.Writer, progress: bool) -> None:
         pieces: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
         cuts = [int(share * len(files)) for share in SHARES]
-        jobs = [(path, self.l_max, self.quantization) for path in files]
-        results = parallel.mapped(_pieces, jobs, title=f"{self.title}: reading", progress=progress)
+        results = parallel.tracked(
+            (self._pieces(path) for path in files), len(files), title=f"{self.title}: reading", progress=progress
+        )
         for number, found in enumerate(results):
             pieces[SPLITS[np.searchsorted(cuts, number, side="right")]].extend(found)
         if empty := [split for split in SPLITS if not pieces[split]]:
@@ -154,6 +156,11 @@ class AudioFolder(_Sound):
             )
         for split in SPLITS:
             Ragged.store(writer, split, pieces[split])
+
+    def _pieces(self, path: Path) -> list[np.ndarray]:
+        samples = audio.mono(path, RATE)
+        starts = range(0, len(samples) - self.l_max + 1, self.l_max)
+        return [audio.quantize(samples[start : start + self.l_max], self.quantization) for start in starts]
 
     def _open(self, entry: cache.Entry) -> Prepared:
         return self._opened(entry, l_max=self.l_max, lengths=False)
@@ -192,11 +199,3 @@ def sound_files(root: Path) -> list[Path]:
 def _natural(name: str) -> list[tuple[bool, int, str]]:
     parts = re.split(r"(\d+)", name)
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
-
-
-def _pieces(job: tuple[Path, int, audio.Quantization]) -> list[np.ndarray]:
-    path, length, kind = job
-    samples = audio.mono(path, RATE)
-    return [
-        audio.quantize(samples[start : start + length], kind) for start in range(0, len(samples) - length + 1, length)
-    ]

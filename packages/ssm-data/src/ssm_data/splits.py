@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -204,6 +204,29 @@ class Generated(_OnDisk):
 
     def lengths(self) -> np.ndarray:
         return self.tokens.lengths()[self.index]
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Examples that ``make`` draws when they are read; each is a function of (seed, its number)."""
+
+    make: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
+    size: int
+    seed: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Input and target."""
+        return self.make(np.random.default_rng([*self.seed, index]))
+
+    def lengths(self) -> None:
+        return None
+
+
+class Endless(Synthetic):
+    """Such examples of which there is no last one; ``size`` make an epoch."""
 
 
 class Window(NamedTuple):

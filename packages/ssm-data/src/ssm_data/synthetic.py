@@ -1,0 +1,289 @@
+"""Tasks of memory, generated when they are read: copying, adding, delay, reconstruction.
+
+Copying and adding are those of Arjovsky et al., "Unitary Evolution Recurrent Neural Networks"
+(arXiv:1511.06464, section 4); delay and reconstruction those of Gu et al., "How to Train Your HiPPO"
+(arXiv:2206.12037, section 4).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from ssm_data import cache
+from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
+from ssm_data.splits import Endless, Synthetic
+
+Example = tuple[np.ndarray, np.ndarray]
+RMS = 0.5
+MINIATURE = {"train": 2_000, "val": 400, "test": 400}
+
+
+class Shape(NamedTuple):
+    """Those fields of a spec that depend on the options of a task."""
+
+    d_input: int
+    d_output: int
+    l_max: int
+    l_output: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task(Dataset):
+    """What all share: examples that are a function of (seed, split, number).
+
+    Args:
+        seed: of the examples.
+    """
+
+    sizes: ClassVar[dict[str, int]]
+    target: ClassVar[Literal["class", "value"]] = "value"
+    endless: ClassVar[bool] = False
+
+    seed: int = 0
+
+    def _plan(self, place: Place) -> Plan:
+        options = {name: value for name, value in asdict(self).items() if name != "limit"}
+        return Plan(options, self._write, "generates examples as they are read", 1 << 20)
+
+    def _splits(self) -> dict[str, Synthetic]:
+        sizes = self._generated_sizes(MINIATURE if self.miniature else self.sizes)
+        kinds = {split: Endless if self.endless and split == "train" else Synthetic for split in SPLITS}
+        return {
+            split: kinds[split](self.draw, sizes[split], (self.seed, number)) for number, split in enumerate(SPLITS)
+        }
+
+    def _write(self, writer: cache.Writer, progress: bool) -> None:
+        """Stores the first examples, whose checksums tell whether two machines generate the same."""
+        for split, examples in self._splits().items():
+            for name, values in zip(("input", "target"), examples[0], strict=True):
+                writer.array(f"{split}_{name}", values)
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        splits = self._splits()
+        sizes = {split: len(examples) for split, examples in splits.items()}
+        tokens = self.target == "class"
+        spec = Spec(
+            tokens=tokens,
+            **self.shape._asdict(),
+            target=self.target,
+            lengths=False,
+            pair=False,
+            stream=False,
+            metric="accuracy" if tokens else "mse",
+            chance=self.chance,
+            sizes=sizes,
+            fingerprint=cache.digest([entry.fingerprint, sizes]),
+        )
+        return Prepared(spec, splits)
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Example:
+        """One example."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape: ...
+
+    @property
+    @abstractmethod
+    def chance(self) -> float:
+        """Expected metric of the best constant guess."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copying(_Task):
+    """Tokens, blanks, and as many markers, at which the tokens are to be named in their order.
+
+    Tokens are 1 to ``vocabulary - 2``, 0 is the blank, ``vocabulary - 1`` the marker. Every epoch of training
+    brings new examples.
+
+    Args:
+        memory: tokens to be remembered.
+        blanks: length of the pause.
+        vocabulary: number of symbols.
+    """
+
+    name: ClassVar[str] = "copying"
+    title: ClassVar[str] = "Copying"
+    sizes: ClassVar[dict[str, int]] = {"train": 10_000, "val": 1_000, "test": 1_000}
+    target: ClassVar[Literal["class", "value"]] = "class"
+    endless: ClassVar[bool] = True
+
+    memory: int = 1024
+    blanks: int = 0
+    vocabulary: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vocabulary < 3:
+            raise ValueError(f"vocabulary is {self.vocabulary}; a blank, a marker and a token are the least.")
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        memory = self._memory
+        tokens = rng.integers(1, self.vocabulary - 1, memory)
+        markers = np.full(memory, self.vocabulary - 1)
+        return np.concatenate([tokens, np.zeros(self.blanks, dtype=np.int64), markers]), tokens
+
+    @property
+    def _memory(self) -> int:
+        return min(self.memory, 8) if self.miniature else self.memory
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.vocabulary, self.vocabulary, 2 * self._memory + self.blanks, self._memory)
+
+    @property
+    def chance(self) -> float:
+        return 1 / (self.vocabulary - 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adding(_Task):
+    """Numbers in [0, 1], two of which are marked, one in each half; their sum is asked for.
+
+    Args:
+        l_max: length.
+    """
+
+    name: ClassVar[str] = "adding"
+    title: ClassVar[str] = "Adding"
+    sizes: ClassVar[dict[str, int]] = {"train": 45_000, "val": 5_000, "test": 5_000}
+
+    l_max: int = 1000
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        length = self.shape.l_max
+        x = np.zeros((length, 2), dtype=np.float32)
+        x[:, 0] = rng.random(length)
+        marked = [rng.integers(0, length // 2), rng.integers(length // 2, length)]
+        x[marked, 1] = 1
+        return x, x[marked, 0].sum(keepdims=True)
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(2, 1, min(self.l_max, 50) if self.miniature else self.l_max, 0)
+
+    @property
+    def chance(self) -> float:
+        return 1 / 6  # variance of a sum of two uniform numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Noise(_Task):
+    """Band-limited white noise.
+
+    Args:
+        l_max: length, in steps.
+        step: in seconds.
+        cutoff: highest frequency, in Hertz.
+    """
+
+    sizes: ClassVar[dict[str, int]] = {"train": 16_384, "val": 1_024, "test": 1_024}
+
+    l_max: int = 4000
+    step: float
+    cutoff: float
+
+    @property
+    def _length(self) -> int:
+        return min(self.l_max, 200) if self.miniature else self.l_max
+
+    def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        return white_noise(rng, self._length, self.step, self.cutoff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delay(_Noise):
+    """The same noise, ``lag`` steps later; zeros before.
+
+    Args:
+        lag: in steps.
+    """
+
+    name: ClassVar[str] = "delay"
+    title: ClassVar[str] = "Delay"
+
+    step: float = 2.5e-4
+    cutoff: float = 1000.0
+    lag: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.lag < self.l_max:
+            raise ValueError(f"lag is {self.lag}; it must be from 0 to below l_max, {self.l_max}.")
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        noise = self._noise(rng)[:, None]
+        late = np.zeros_like(noise)
+        late[self._lag :] = noise[: self._length - self._lag]
+        return noise, late
+
+    @property
+    def _lag(self) -> int:
+        return min(self.lag, 20) if self.miniature else self.lag
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(1, 1, self._length, self._length)
+
+    @property
+    def chance(self) -> float:
+        return RMS**2 * (1 - self._lag / self._length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(_Noise):
+    """The last ``memory`` steps of noise, all at once, at its end.
+
+    Args:
+        memory: in steps.
+    """
+
+    name: ClassVar[str] = "reconstruct"
+    title: ClassVar[str] = "Reconstruct"
+
+    step: float = 1e-3
+    cutoff: float = 100.0
+    memory: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.memory <= self.l_max:
+            raise ValueError(f"memory is {self.memory}; it must be from 1 to l_max, {self.l_max}.")
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        noise = self._noise(rng)
+        return noise[:, None], noise[-self.shape.d_output :]
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(1, min(self.memory, 20) if self.miniature else self.memory, self._length, 0)
+
+    @property
+    def chance(self) -> float:
+        return RMS**2
+
+
+def white_noise(rng: np.random.Generator, length: int, step: float, cutoff: float) -> np.ndarray:
+    """Periodic Gaussian noise of mean 0 and root mean square 0.5, no frequency above ``cutoff``, (length,) float32.
+
+    It begins where it is nearest to zero.
+
+    Raises:
+        ValueError: no frequency is below the cutoff, or it is beyond half of the sampling rate.
+    """
+    highest = int(cutoff * step * length)
+    if not 1 <= highest <= length // 2:
+        raise ValueError(
+            f"A cutoff of {cutoff:g} Hz is out of range: {length:,} steps of {step:g} s have frequencies "
+            f"from {1 / (step * length):g} to {0.5 / step:g} Hz."
+        )
+    spectrum = np.zeros(length // 2 + 1, dtype=np.complex128)
+    spectrum[1 : highest + 1] = rng.normal(size=highest) + 1j * rng.normal(size=highest)
+    noise = np.fft.irfft(spectrum, length)
+    noise *= RMS / np.sqrt(np.mean(noise**2))
+    return np.roll(noise, -int(np.argmin(np.abs(noise)))).astype(np.float32)
