@@ -59,6 +59,7 @@ def test_paper_scale_is_the_published_recipe(
     kernel = {"pathfinder": {"A": 1e-3, "B": 1e-3, "dt": 1e-3}, "path-x": {"A": 5e-4, "B": 5e-4, "dt": 5e-4}}
     assert model.lr == kernel.get(task, {"A": 1e-3, "B": 1e-3})
     assert (recipe.optimizer.lr, recipe.optimizer.weight_decay) == (lr, decay)
+    assert recipe.optimizer.decay_norms_and_biases
     assert (recipe.trainer.batch_size, recipe.trainer.epochs) == (batch, epochs)
     assert (recipe.scheduler.name, recipe.scheduler.warmup_steps) == ("cosine_warmup", warmup)
     assert (recipe.scheduler.total_steps, recipe.seed, recipe.recipe) == (total, 2222, "s4-v3")

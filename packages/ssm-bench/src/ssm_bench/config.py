@@ -15,23 +15,27 @@ from ssm_models.config import StackConfig
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """The optimiser of every parameter that does not carry settings of its own."""
+    """The optimiser of every parameter that does not carry settings of its own.
+
+    decay_norms_and_biases: also decay biases, norms and embeddings inside the backbone.
+    """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 0.001
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    decay_norms_and_biases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerConfig:
     """The learning rate over training, stepped every batch.
 
-    ``cosine_warmup``: linear from 0 over ``warmup_steps``, then half a cosine to 0 at ``total_steps`` (null: the
-    length of the run).
+    Linear from 0 over ``warmup_steps``, then constant, or down a line or half a cosine to 0 at ``total_steps`` (null:
+    the length of the run).
     """
 
-    name: Literal["constant", "cosine_warmup"] = "constant"
+    name: Literal["constant", "linear_warmup", "cosine_warmup"] = "constant"
     warmup_steps: int = 0
     total_steps: int | None = None
 

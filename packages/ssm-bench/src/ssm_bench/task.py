@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from ssm_data.contract import Batch, Spec
 from ssm_models.config import Interface
-from ssm_models.optim import cosine_warmup, parameter_groups
+from ssm_models.optim import constant, cosine_warmup, linear_warmup, parameter_groups
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
@@ -88,7 +88,12 @@ class ClassificationTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.recipe.optimizer
-        groups = parameter_groups(self.model, lr=settings.lr, weight_decay=settings.weight_decay)
+        groups = parameter_groups(
+            self.model,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            decay_norms_and_biases=settings.decay_norms_and_biases,
+        )
         optimizer: torch.optim.Optimizer
         if settings.name == "sgd":
             optimizer = torch.optim.SGD(groups, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -96,8 +101,10 @@ class ClassificationTask(L.LightningModule):
             kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
             optimizer = kind(groups, lr=settings.lr, weight_decay=settings.weight_decay, betas=settings.betas)
         schedule = self.recipe.scheduler
-        if schedule.name == "constant":
-            return optimizer
         total = schedule.total_steps or self.recipe.trainer.epochs * self.steps_per_epoch
-        cosine = cosine_warmup(optimizer, warmup_steps=schedule.warmup_steps, total_steps=total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        if schedule.name == "constant":
+            scheduler = constant(optimizer, schedule.warmup_steps)
+        else:
+            decay = cosine_warmup if schedule.name == "cosine_warmup" else linear_warmup
+            scheduler = decay(optimizer, schedule.warmup_steps, total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
