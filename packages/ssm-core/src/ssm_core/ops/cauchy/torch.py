@@ -28,8 +28,9 @@ from torch import Tensor
 
 from ssm_core.ops.products import bmm
 
-_BLOCK_CPU = 2**18  # elements of t in a block: what fits a core's cache
+_BLOCK_CPU = 2**17  # elements of t in a block for each thread: what fits a core's cache
 _BLOCK_GPU = 2**24  # 64 MiB in float32
+_NODES = 128  # that are summed in float32, which shows in longer sums; those of the blocks are added in float64
 _SMALLEST_SCALE = 2.0**-10  # leaves poles from 1e-9 to 1e6 in range at y = 0, in float32
 
 
@@ -42,7 +43,7 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
     node, shrink = _scaled(y)
     twice, once = shrink.square(), shrink * node  # what turns the scaled t into t and y t
     out = v.new_empty(K, H, y.shape[0], 2)
-    for h, f in _blocks(w, y):
+    for h, f in _blocks(w, y.shape[0], y.shape[0]):
         sums = bmm(pq[h], _inverse(w[h], node[f], shrink[f]).flatten(2)).unflatten(2, (2, -1))
         pt, pr = sums[:, :K].transpose(0, 1).unbind(2)
         qt, qr = sums[:, K:].transpose(0, 1).unbind(2)
@@ -58,9 +59,9 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
     node, shrink = _scaled(y)
     twice, once = shrink.square(), shrink * node
     # Sums over the nodes of the gradient with t + i r and (t + i r)^2; their rows count powers of y.
-    first = v.new_zeros(H, 2 * K, M)
+    first = v.new_zeros(H, 2 * K, M, dtype=torch.float64)
     second = v.new_zeros(H, 3 * K, M, dtype=torch.float64)
-    for h, f in _blocks(w, y):
+    for h, f in _blocks(w, y.shape[0], _NODES):
         inverse = _inverse(w[h], node[f], shrink[f])
         gradient = grad[:, h, f].transpose(0, 1)  # (H, K, F, 2)
         rows = _rows(gradient, (twice[f], once[f]))
@@ -72,7 +73,7 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
         rows = _rows(gradient, (twice[f].square(), once[f] * twice[f], once[f].square()))
         # A peak among thousands of small terms: a sum in float32 would lose three of its bits.
         second[h] += bmm(rows.double(), inverse.flatten(2).double().transpose(1, 2))
-    grad_p, grad_q = first.transpose(0, 1).unflatten(0, (2, K))
+    grad_p, grad_q = first.to(v.dtype).transpose(0, 1).unflatten(0, (2, K))
     z0, z1, z2 = second.to(v.dtype).transpose(0, 1).unflatten(0, (3, K))
     p, q = _numerators(v, w)
     (vr, vi), (wr, wi) = v.unbind(-1), w.unbind(-1)
@@ -152,12 +153,12 @@ def _rows(gradient: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
     return rows.view(H, -1, 2 * F)
 
 
-def _blocks(w: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Slices of heads and nodes, each block of bounded size."""
+def _blocks(w: Tensor, F: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of heads and of at most so many of the F nodes, each block of bounded size."""
     H, M, _ = w.shape
-    size = _BLOCK_GPU if w.is_cuda else _BLOCK_CPU
-    nodes = max(1, min(y.shape[0], size // M))
+    size = _BLOCK_GPU if w.is_cuda else _BLOCK_CPU * torch.get_num_threads()
+    nodes = max(1, min(F, most, size // M))
     heads = max(1, size // (M * nodes))
     for h in range(0, H, heads):
-        for f in range(0, y.shape[0], nodes):
+        for f in range(0, F, nodes):
             yield slice(h, h + heads), slice(f, f + nodes)

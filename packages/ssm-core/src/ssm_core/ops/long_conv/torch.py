@@ -42,16 +42,27 @@ class _LongConv(torch.autograd.Function):
         g = torch.fft.rfft(grad.permute(0, 2, 3, 1), n)  # (B, C, H, F)
         grad_u = grad_k = None
         if ctx.needs_input_grad[1]:
-            # Sample by sample: the product of the whole batch would leave the cache.
-            spectrum = torch.zeros_like(k_spectrum)
-            for g_one, u_one in zip(g, u_spectrum, strict=True):
-                spectrum += g_one * u_one.conj()
-            grad_k = torch.fft.irfft(spectrum, n)[..., :K]
+            grad_k = torch.fft.irfft(_correlate(g, u_spectrum), n)[..., :K]
         if ctx.needs_input_grad[0]:
             spectrum = g.mul_(k_spectrum.conj())
             spectrum = spectrum.squeeze(1) if spectrum.shape[1] == 1 else spectrum.sum(1)
             grad_u = torch.fft.irfft(spectrum, n)[..., :L].transpose(1, 2)
         return grad_u, grad_k, None
+
+
+@torch.library.custom_op("ssm_core::correlate", mutates_args=())
+def _correlate(g: Tensor, u: Tensor) -> Tensor:
+    """``sum_b g u*`` of spectra g (B, C, H, F) and u (B, H, F); one operator, as ``torch.compile`` would unroll it."""
+    total = torch.zeros_like(g[0])
+    # Sample by sample: the product of the whole batch would leave the cache.
+    for g_one, u_one in zip(g, u, strict=True):
+        total.addcmul_(g_one, u_one.conj())
+    return total
+
+
+@_correlate.register_fake
+def _(g: Tensor, u: Tensor) -> Tensor:
+    return torch.empty_like(g[0])
 
 
 def fft_size(n: int) -> int:
