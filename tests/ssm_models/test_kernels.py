@@ -98,15 +98,17 @@ def test_the_dss_softmax_is_the_papers_formula() -> None:
     torch.testing.assert_close(kernel(L), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_an_ema_is_its_recurrence() -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_ema_is_its_recurrence(tied: bool) -> None:
     torch.manual_seed(0)
-    kernel = make_kernel(3, 2, KernelConfig(kernel="ema", d_state=4)).double()
+    kernel = make_kernel(3, 2, KernelConfig(kernel="ema", d_state=4, dt_tie=tied)).double()
     p, alpha = torch.sigmoid(kernel.delta), torch.sigmoid(kernel.alpha)
-    state, taps = torch.zeros_like(p), []
+    assert p.shape == (6, 1 if tied else 4)
+    state, taps = torch.zeros_like(alpha), []
     for impulse in [1.0] + [0.0] * 20:
         state = (1 - p * alpha) * state + p * kernel.beta * impulse
         taps.append((kernel.gamma * state).sum(-1) / 2)
-    torch.testing.assert_close(kernel(21), torch.stack(taps, -1), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(kernel(21).flatten(0, 1), torch.stack(taps, -1), rtol=1e-10, atol=1e-12)
 
 
 def test_s5_is_its_recurrence() -> None:

@@ -26,6 +26,7 @@ OPTIONS = {
     "s4-random-low-rank": {"init": "dplr-lin", "P_scale": 0.5},
     "s4-untied-dt": {"dt_tie": False, "dt_transform": "softplus"},
     "s4-channels-glu": {"channels": 2, "activation": "glu", "final_act": None},
+    "s4-channels-swapped": {"channels": 2, "swap_channels": True},
     "s4-bandlimit": {"bandlimit": 0.3, "dt_max": 0.5},
     "s4d-zoh": {"kernel": "diagonal", "disc": "zoh", "init": "diag-lin"},
     "s4d-bilinear": {"kernel": "diagonal", "disc": "bilinear", "init": "diag-inv"},
@@ -39,7 +40,8 @@ OPTIONS = {
     "dss-softmax": {"kernel": "diagonal", "disc": "dss", "init": "diag-legs", "real_transform": "none", "l_kernel": 64},
     "lssl": {"kernel": "dense", "init": "legs", "n_ssm": 1},
     "lssl-glagt-zoh": {"kernel": "dense", "init": "glagt", "disc": "zoh", "channels": 2},
-    "ema": {"kernel": "ema", "channels": 2},
+    "ema": {"kernel": "ema", "channels": 2, "dt_tie": False},
+    "ema-shared": {"kernel": "ema", "channels": 2, "share_channels": True},
     "free": {"kernel": "free", "l_max": 12},
     "gated": {"gate": 3, "gate_act": "gelu", "mult_act": "tanh", "bottleneck": 2, "final_act": "none"},
 }
@@ -93,7 +95,7 @@ BOUNDS = st.lists(st.integers(1, 100), max_size=4)
 # The recurrence needs C = C_tilde (I - A_bar^l)^-1; a resting Fourier mode (decay 1e-4) makes that matrix
 # nearly singular, with a condition of about 1e6 at these step sizes, which gradients meet twice.
 ILL_CONDITIONED = ("s4-fout-tied",)
-UNTIMED = ("ema", "free")  # no time scale, so no other rate
+UNTIMED = ("ema", "ema-shared", "free")  # no time scale, so no other rate
 
 
 @pytest.mark.parametrize("name", OPTIONS)

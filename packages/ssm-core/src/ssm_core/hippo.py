@@ -68,8 +68,8 @@ def transition(measure: str, N: int) -> tuple[Tensor, Tensor]:
     return _system(measure)(N)
 
 
-def low_rank(measure: str, N: int, rank: int) -> Tensor:
-    """P (R, N), real, for which ``A + P^T P`` is normal; rows beyond the measure's own rank are zero.
+def low_rank(measure: str, N: int, rank: int | None) -> Tensor:
+    """P (R, N), real, for which ``A + P^T P`` is normal; rows beyond the measure's own rank (None) are zero.
 
     Raises:
         ValueError: no correction is known for the measure, or ``rank`` is below the measure's own.
@@ -81,12 +81,14 @@ def low_rank(measure: str, N: int, rank: int) -> Tensor:
             f"{', '.join(sorted(_CORRECTIONS))}."
         )
     P = _CORRECTIONS[name](N)
+    if rank is None:
+        return P
     if rank < len(P):
         raise ValueError(f"The measure {measure!r} needs rank {len(P)} or more, not {rank}.")
     return torch.cat((P, P.new_zeros(rank - len(P), N)))
 
 
-def nplr(measure: str, N: int, rank: int = 1, B_clip: float | None = 2.0) -> NormalPlusLowRank:
+def nplr(measure: str, N: int, rank: int | None = 1, B_clip: float | None = 2.0) -> NormalPlusLowRank:
     """A measure's system in the eigenbasis of its normal part.
 
     An eigenvector's phase is free. Here its first non-zero component is real and positive, so that
@@ -95,7 +97,7 @@ def nplr(measure: str, N: int, rank: int = 1, B_clip: float | None = 2.0) -> Nor
     Args:
         measure: see :func:`low_rank`.
         N: state size, even.
-        rank: R; ``legt`` needs 2.
+        rank: R; ``legt`` needs 2. None: the measure's own.
         B_clip: bound of the imaginary part of B, or None for none.
 
     Raises:

@@ -62,14 +62,14 @@ class Initial:
 def ssm(
     init: str,
     N: int,
-    rank: int = 1,
+    rank: int | None = 1,
     copies: int = 1,
     *,
     real_random: bool = False,
     real_scale: float = 1.0,
     imag_random: bool = False,
     imag_scale: float = 1.0,
-    B_init: str = "constant",
+    B_init: str | None = None,
     B_scale: float = 1.0,
     B_clip: float | None = 2.0,
     P_scale: float = 1.0,
@@ -80,14 +80,14 @@ def ssm(
     Args:
         init: a name of the table above.
         N: state size, even.
-        rank: R.
+        rank: R; None: as low as init allows, for who leaves P aside.
         copies: S; a multiple of the number of parts of a combination.
         real_random: ``diag-`` and ``dplr-`` only, as all below but B_clip: draw the real parts.
         real_scale: factor of the real part.
         imag_random: draw the imaginary part's grid uniformly.
         imag_scale: factor of the imaginary part.
-        B_init: ``constant``, ``random``, ``alternating``, ``unit-cw`` or ``unit-ccw``; ``diag-legs`` has
-            its own.
+        B_init: ``constant``, ``random``, ``alternating``, ``unit-cw``, ``unit-ccw``, or ``hippo``, the B of
+            LegS. None: ``hippo`` for ``diag-legs``, ``constant`` for the others.
         B_scale: factor of B.
         B_clip: bound of the imaginary part of a HiPPO measure's B.
         P_scale: factor of the random P of ``dplr-``.
@@ -107,7 +107,7 @@ def ssm(
             system = _diagonal(
                 _DIAGONAL_ALIASES.get(diagonal, diagonal),
                 N,
-                rank,
+                rank or 1,
                 each,
                 real_random=real_random,
                 real_scale=real_scale,
@@ -136,9 +136,7 @@ def ssm(
     )
 
 
-def step_sizes(
-    shape: tuple[int, ...], dt_min: float, dt_max: float, *, deterministic: bool = False
-) -> Tensor:
+def step_sizes(shape: tuple[int, ...], dt_min: float, dt_max: float, *, deterministic: bool = False) -> Tensor:
     """Step sizes log-uniform in [dt_min, dt_max], float64.
 
     Args:
@@ -164,7 +162,7 @@ def _diagonal(
     real_scale: float,
     imag_random: bool,
     imag_scale: float,
-    B_init: str,
+    B_init: str | None,
     B_scale: float,
     P_scale: float,
     normalize: bool,
@@ -196,12 +194,10 @@ def _diagonal(
     elif name == "rand":
         imag = torch.randn(copies, M, dtype=torch.float64).exp()
     else:
-        legs = nplr("legs", N)
-        imag = -legs.w.imag.expand(copies, M)
+        imag = -nplr("legs", N).w.imag.expand(copies, M)
     A = torch.complex(-real_scale * real, -imag_scale * imag)
 
-    # The theory halves the B of LegS here; the published code uses the whole.
-    B = B_scale * (legs.B.expand(copies, M) if name == "legs" else _input_vector(B_init, N, copies))
+    B = B_scale * _input_vector(B_init or ("hippo" if name == "legs" else "constant"), N, copies)
     if normalize:
         B = B / (2 * (B / A).abs().square().sum(-1, keepdim=True)).sqrt()
     P = P_scale * torch.randn(rank, copies, M, dtype=A.dtype)
@@ -221,8 +217,10 @@ def _input_vector(kind: str, N: int, copies: int) -> Tensor:
     elif kind in ("unit-cw", "unit-ccw"):
         angle = 2 * math.pi / N * torch.arange(M, dtype=torch.float64)
         B = torch.polar(torch.ones_like(angle), angle if kind == "unit-ccw" else -angle)
+    elif kind == "hippo":
+        B = nplr("legs", N).B  # the theory halves it here; the published code uses the whole
     else:
         raise ValueError(
-            f"There is no B_init {kind!r}; there are constant, random, alternating, unit-cw and unit-ccw."
+            f"There is no B_init {kind!r}; there are constant, random, alternating, unit-cw, unit-ccw and hippo."
         )
     return B.expand(copies, M)

@@ -9,7 +9,9 @@ Bad values and combinations that are not supported raise a ValueError at constru
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from ssm_models.layers.base import SequenceLayer
@@ -52,6 +54,7 @@ class KernelConfig:
     rank: rank of the low-rank part of ``dplr``.
     dt_min, dt_max: range of the initial step sizes, log-uniform.
     dt_tie: one step size a feature; otherwise one for each feature and state.
+    share_channels: the channels of ``ema`` share their averages.
     dt_transform, real_transform, imag_transform: the function of the parameter that gives dt, -Re A, -Im A.
     dt_fast: the parameter of dt passes through sinh first, which makes large changes cheap.
     bandlimit: modes of a frequency at or above half this share of rate 1's sampling rate are silenced.
@@ -75,6 +78,7 @@ class KernelConfig:
     dt_min: float = 0.001
     dt_max: float = 0.1
     dt_tie: bool = True
+    share_channels: bool = False
     dt_transform: Transform = "exp"
     dt_fast: bool = False
     real_transform: Transform = "exp"
@@ -89,13 +93,14 @@ class KernelConfig:
     real_scale: float = 1.0
     imag_random: bool = False
     imag_scale: float = 1.0
-    B_init: Literal["constant", "random", "alternating", "unit-cw", "unit-ccw"] = "constant"
+    B_init: Literal["constant", "random", "alternating", "unit-cw", "unit-ccw", "hippo"] | None = None
     B_scale: float = 1.0
     B_clip: float | None = 2.0
     P_scale: float = 1.0
     normalize: bool = False
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.d_state >= 2, f"d_state is the size of a state, at least 2, not {self.d_state}.")
         require(
             self.is_real or self.d_state % 2 == 0 or self.kernel not in ("diagonal", "dplr"),
@@ -146,12 +151,13 @@ class KernelConfig:
 
 _DIAGONAL_INIT = ("real_random", "real_scale", "imag_random", "imag_scale", "B_init", "B_scale", "normalize")
 _COMPLEX_MODES = ("is_real", "real_transform", "imag_transform", "bandlimit", "dt_fast", "B_clip", "P_scale", "rank")
+_SYSTEM = (*_DIAGONAL_INIT, *_COMPLEX_MODES, "l_kernel", "n_ssm", "deterministic", "dt_transform")
 _NO_MEANING: dict[str, tuple[str, ...]] = {
-    "diagonal": ("rank", "P_scale"),
-    "dplr": ("is_real",),
-    "dense": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel"),
-    "ema": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel", "n_ssm", "deterministic", "dt_transform"),
-    "free": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel", "n_ssm", "deterministic", "dt_transform"),
+    "diagonal": ("rank", "P_scale", "share_channels"),
+    "dplr": ("is_real", "share_channels"),
+    "dense": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel", "share_channels"),
+    "ema": _SYSTEM,
+    "free": (*_SYSTEM, "dt_tie", "share_channels"),
 }
 
 
@@ -161,6 +167,7 @@ class LayerConfig(KernelConfig):
 
     bidirectional: a second kernel runs backward; such a layer cannot step.
     channels: kernels (heads) a feature.
+    swap_channels: the channels of a feature lie together in the output, instead of the features of a channel.
     activation: after the convolution; ``glu`` doubles the channels and gates one half by the other.
     final_act: after the linear map that mixes features; ``none`` is the map alone, null leaves it out.
     gate: width factor of a multiplicative gate branch, as in Gated State Spaces; null: no gate.
@@ -172,6 +179,7 @@ class LayerConfig(KernelConfig):
 
     bidirectional: bool = False
     channels: int = 1
+    swap_channels: bool = False
     activation: Activation = "gelu"
     final_act: Activation | None = "glu"
     gate: int | None = None
@@ -233,6 +241,7 @@ class S4NDLayerConfig(LayerConfig):
         require(self.l_max is None, "The kernels of S4ND end at size, by axis; l_max is for one axis.")
         require(self.l_kernel is None, "C is tied to size, by axis; l_kernel is for one axis.")
         require(self.gate is None and self.bottleneck is None, "S4ND has no gate and no bottleneck; leave them out.")
+        require(not self.swap_channels, "S4ND keeps the features of a channel together; leave swap_channels out.")
 
     def axis(self, i: int) -> KernelConfig:
         """The kernel's configuration along axis i."""
@@ -260,6 +269,7 @@ class HiPPORNNLayerConfig:
     l_max: int = 1024
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("memory_size", "memory_order", "l_max"):
             require(getattr(self, name) >= 1, f"{name} is at least 1, not {getattr(self, name)}.")
         require(self.dt > 0, f"dt is positive, not {self.dt}.")
@@ -346,6 +356,7 @@ class StackConfig:
     decoder: Literal["pool", "last"] = "pool"
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.n_layers >= 1, f"n_layers is at least 1, not {self.n_layers}.")
         require(self.d_model >= 1, f"d_model is at least 1, not {self.d_model}.")
         require_share("dropout", self.dropout)
@@ -443,6 +454,24 @@ def require(condition: bool, message: str) -> None:
     """Refuse a configuration with a sentence."""
     if not condition:
         raise ValueError(message)
+
+
+def require_choices(config: Any) -> None:
+    """Refuse a value outside the list that a field's type gives."""
+    for name, choices in _choices(config.__class__).items():
+        value = getattr(config, name)
+        require(value in choices, f"{name} is one of {', '.join(map(str, choices))}, not {value!r}.")
+
+
+@cache
+def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
+    """The values of the fields whose type is a Literal, None included where it is allowed."""
+    found = {}
+    for name, hint in get_type_hints(cls).items():
+        literals = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
+        if literals and get_origin(hint) is not dict:
+            found[name] = get_args(literals[0]) + ((None,) if NoneType in get_args(hint) else ())
+    return found
 
 
 def require_share(name: str, value: float) -> None:

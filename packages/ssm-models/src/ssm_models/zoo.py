@@ -36,7 +36,7 @@ ZOO: dict[str, Callable[..., StackConfig]] = {
     # "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349).
     "lru": LRUConfig,
     # The moving averages of "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), without attention.
-    "ema": partial(S4Config, kernel="ema", d_state=16),
+    "ema": partial(S4Config, kernel="ema", d_state=16, dt_tie=False),
     # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
     # Plain "S4D" is S4D-LegS, the row that later papers reprint under that name.
     "s4d": partial(_s4d, init="diag-legs"),

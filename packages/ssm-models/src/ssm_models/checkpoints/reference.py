@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import torch
@@ -11,16 +12,26 @@ from ssm_models.config import LayerConfig, S4NDLayerConfig
 
 Config = TypeVar("Config", bound=LayerConfig)
 
-_MODES = {
-    "diag": "diagonal",
-    "s4d": "diagonal",
-    "dplr": "dplr",
-    "nplr": "dplr",
-    "s4": "dplr",
+_KERNELS = {
+    **dict.fromkeys(("dplr", "nplr", "s4"), "dplr"),
+    **dict.fromkeys(("diag", "s4d"), "diagonal"),
+    **dict.fromkeys(("dense", "slow", "real"), "dense"),
+    "conv": "free",
+    "ema": "ema",
 }
-_RENAMED = {"measure": "init", "postact": "final_act"}
-_WITHOUT_EFFECT = {"_name_", "backend", "verbose", "transposed", "layer"}
-_PARAMETERS = ("A", "B", "C", "dt")
+_RENAMED = {"measure": "init", "postact": "final_act", "efficient_bidirectional": "share_channels"}
+_ACTIVATIONS = {None: "none", "id": "none", "identity": "none", "linear": "none", "swish": "silu"}
+_WITHOUT_EFFECT = {"_name_", "backend", "verbose", "transposed", "layer", "dtype", "diagonalize_precision"}
+# What a kernel of the reference takes and does not read.
+_UNREAD = {
+    "dplr": {"disc"},
+    "diagonal": {"rank", "P_scale"},
+    "dense": {"disc", "dt_fast", "real_transform", "imag_transform", "bandlimit", "rank"},
+    "ema": {"init", "rank", "n_ssm", "disc", "deterministic", "dt_transform", "dt_min", "dt_max"},
+    "free": {"init", "rank", "n_ssm", "disc", "deterministic", "dt_transform", "dt_min", "dt_max", "d_state", "dt_tie"},
+}
+# What is known only as not set.
+_OFF: dict[str, Any] = {"weight_norm": False, "initializer": None, "comp": False, "force_real": False}
 
 
 def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) -> LayerConfig:
@@ -31,7 +42,7 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
         l_kernel: the length that the C of a DPLR kernel is tied to (the state dict's ``l_kernel``).
 
     Raises:
-        ValueError: a setting that has no counterpart here.
+        ValueError: a setting that has no counterpart here, or a value that is refused.
     """
     options = _options(settings)
     if options["kernel"] == "dplr":
@@ -55,41 +66,74 @@ def s4nd_layer_config(settings: Mapping[str, Any]) -> S4NDLayerConfig:
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The options of our configurations that the reference's settings name or leave to its defaults."""
-    settings = {key: value for key, value in settings.items() if key not in _WITHOUT_EFFECT}
-    options: dict[str, Any] = {"final_act": "glu", "lr": None, "wd": None}
+    settings = dict(settings)
+    settings.update(settings.pop("init_args", None) or {})
     mode = settings.pop("mode", "dplr")
-    if mode not in _MODES:
-        raise ValueError(f"The reference's kernel mode {mode!r} has no counterpart here.")
-    options["kernel"] = _MODES[mode]
-    if options["kernel"] == "dplr":
-        settings.pop("disc", None)  # read by its diagonal kernel alone
-    else:
+    if mode not in _KERNELS:
+        raise ValueError(f"The reference has no kernel mode {mode!r}; it has {', '.join(_KERNELS)}.")
+    kernel = _KERNELS[mode]
+    for key, off in _OFF.items():
+        if settings.pop(key, off) != off:
+            raise ValueError(f"The reference's setting {key} has no counterpart here; leave it at {off}.")
+    options: dict[str, Any] = {"kernel": kernel, "final_act": "glu", "tie_dropout": False}
+    if kernel == "diagonal":
         options["disc"] = "zoh"
+    if kernel == "ema":
+        options |= {"d_state": 2, "dt_tie": False}
     for key, value in settings.items():
-        if key == "init_args":
-            options.update(value)
-        else:
-            options[_RENAMED.get(key, key)] = value
+        name = _RENAMED.get(key, key)
+        if name in _WITHOUT_EFFECT | _UNREAD[kernel] or (name == "init" and value is None):
+            continue
+        options[name] = value
     for key in ("lr", "wd"):
-        options[key] = _per_parameter(options[key])
+        options[key] = _per_parameter(kernel, options.get(key))
     for key in ("activation", "gate_act", "mult_act"):
-        if key in options and options[key] in (None, "id"):
-            options[key] = "none"
-    if options["final_act"] == "id":
-        options["final_act"] = "none"
+        if key in options:
+            options[key] = _ACTIVATIONS.get(options[key], options[key])
+    if options["final_act"] is not None:
+        options["final_act"] = _ACTIVATIONS.get(options["final_act"], options["final_act"])
     return options
 
 
 def _build(cls: type[Config], options: dict[str, Any]) -> Config:
-    try:
-        return cls(**options)
-    except TypeError as error:
-        raise ValueError(f"The reference's settings have no counterpart here: {error}.") from error
+    unknown = sorted(options.keys() - {each.name for each in fields(cls)})
+    if unknown:
+        raise ValueError(f"The reference's settings {', '.join(unknown)} have no counterpart here.")
+    return cls(**options)
 
 
 def parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of ``S4Block`` or of a stack of them, under our names."""
-    return {_name(key): value for key, value in state.items()}
+    """The state dict of ``S4Block`` or of a stack of them, under our names and in our shapes.
+
+    The reference writes a dense system in complex numbers; ours is the same one in a real basis.
+    """
+    return {_name(key): _value(key, value, state) for key, value in state.items()}
+
+
+def _value(key: str, value: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+    prefix, separator, name = key.rpartition("kernel.")
+    if not separator:
+        return value
+    if name in ("delta", "alpha", "beta"):
+        return value.squeeze(-1)
+    if prefix + "kernel.A" in state and name in ("A", "B", "C"):
+        return _real_basis(name, value, complex_pairs=bool(state[prefix + "kernel.A"][..., 1].any()))
+    return value
+
+
+def _real_basis(name: str, value: Tensor, *, complex_pairs: bool) -> Tensor:
+    """A (S, N, N, 2), B (S, N, 2) or C (C, H, N, 2) of a dense system as a real tensor.
+
+    Where the second half of the state is the conjugate of the first, the real state is the first half's real
+    and imaginary parts; otherwise the system is real as it stands.
+    """
+    value = torch.view_as_complex(value.contiguous())
+    if complex_pairs:
+        one = torch.eye(value.shape[-1] // 2, dtype=value.dtype, device=value.device)
+        T = torch.cat((torch.cat((one, 1j * one), 1), torch.cat((one, -1j * one), 1)))  # real state to complex
+        inverse = T.mH / 2
+        value = {"A": lambda A: inverse @ A @ T, "B": lambda B: B @ inverse.mT, "C": lambda C: C @ T}[name](value)
+    return value.real
 
 
 def minimal_s4d_config(d_state: int) -> LayerConfig:
@@ -118,10 +162,16 @@ def _name(key: str) -> str:
     return key.replace("norm.norm.", "norm.")
 
 
-def _per_parameter(value: float | Mapping[str, float] | None) -> dict[str, float]:
+def _per_parameter(kernel: str, value: float | Mapping[str, float] | None) -> dict[str, float]:
     """The reference's lr or wd: a number holds for all kernel parameters, a mapping for those it names."""
+    names = ("A", "B", "C", "dt")
     if value is None:
         return {}
-    if isinstance(value, Mapping):
-        return {key: each for key, each in value.items() if each is not None}
-    return dict.fromkeys(_PARAMETERS, value)
+    given: dict[str, float | None] = {**value} if isinstance(value, Mapping) else dict.fromkeys((*names, "K"), value)
+    if kernel == "free":
+        given = {"C": given.get("K")}
+    elif kernel == "ema":
+        given = dict.fromkeys(("A", "B", "dt"), given.get("dt"))
+    else:
+        given.pop("K", None)
+    return {key: each for key, each in given.items() if each is not None}

@@ -30,6 +30,7 @@ class DPLRKernel(SSMKernel):
 
     P: Tensor  # (R, S, M, 2)
     l_kernel: Tensor  # (): the length that C is tied to, 0 if to none
+    has_low_rank = True
 
     def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
         super().__init__(d_model, channels, config)

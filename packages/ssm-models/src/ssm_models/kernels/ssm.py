@@ -28,6 +28,7 @@ class SSMKernel(Kernel):
     B: Tensor  # (1, S, M, 2)
     C: Tensor  # (C, H, M, 2)
     inv_dt: Tensor  # (H, 1) or (H, M)
+    has_low_rank = False
 
     def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
         super().__init__(d_model, config)
@@ -37,7 +38,7 @@ class SSMKernel(Kernel):
         initial = ssm(
             config.init,
             N,
-            config.rank,
+            config.rank if self.has_low_rank else None,
             self.copies,
             real_random=config.real_random,
             real_scale=config.real_scale,

@@ -124,7 +124,8 @@ class S4Layer(SequenceLayer):
     def _leave(self, u: Tensor, y: Tensor) -> Tensor:
         """Input (..., H) and convolution (..., C, H) to the layer's output (..., d_output)."""
         config = self.config
-        y = torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype)).flatten(-2)
+        y = torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype))
+        y = (y.mT if config.swap_channels else y).flatten(-2)
         y = self.drop(ACTIVATIONS[config.activation](y))
         if self.input_gate is not None:
             if self.output_gate is not None:
