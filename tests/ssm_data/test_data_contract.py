@@ -13,7 +13,7 @@ PIXELS = ["scifar", "smnist", "pmnist"]
 NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXELS, "sc35", "sc10"]  # classification
 CORPORA = ["wikitext-103", "wikitext-2", "enwik8", "text8"]
 SOUNDS = ["sc09", "audio-folder", "beethoven", "youtubemix"]
-MEMORY = ["copying", "adding", "delay", "reconstruct"]
+VALUES = ["copying", "adding", "delay", "reconstruct", "bidmc"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def miniature(request, place):
 
 
 def test_names():
-    assert list(DATASETS) == [*NAMES, *CORPORA, *SOUNDS, *MEMORY]
+    assert list(DATASETS) == [*NAMES, *CORPORA, *SOUNDS, *VALUES]
     assert [dataset.name for dataset in DATASETS.values()] == list(DATASETS)
 
 

@@ -5,6 +5,7 @@ data and :func:`ssm_data.batches.loader` its batches. Only :mod:`ssm_data.batche
 """
 
 from ssm_data.aan import Retrieval
+from ssm_data.bidmc import BIDMC
 from ssm_data.characters import Enwik8, Text8
 from ssm_data.cifar import Image, SequentialCIFAR
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache
@@ -44,6 +45,7 @@ DATASETS: dict[str, type[Dataset]] = {
         Adding,
         Delay,
         Reconstruct,
+        BIDMC,
     )
 }
 

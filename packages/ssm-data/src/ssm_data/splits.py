@@ -142,7 +142,7 @@ class Pixels(_OnDisk):
 
 @dataclass(frozen=True)
 class Signals(_OnDisk):
-    """Real sequences (K, L) or (K, L, C) with a class each, as ``(x - mean) / std``.
+    """Real sequences (K, L) or (K, L, C) with a class or a real number each, as ``(x - mean) / std``.
 
     ``dropped`` percent of the samples of each sequence are lost, always the same: they read 0, and a last
     channel says which samples are there (1) and which are lost (0). Of what results every ``step``-th sample
@@ -164,8 +164,8 @@ class Signals(_OnDisk):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Samples (L / step, C) float32 and class."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int | np.ndarray]:
+        """Samples (L / step, C) float32 and class, or value (1,) float32."""
         row = self.index[index]
         signal = self.signals[row]
         samples = signal.reshape(len(signal), -1).astype(np.float32)
@@ -173,7 +173,9 @@ class Signals(_OnDisk):
         samples /= self.std
         if self.dropped:
             samples = self._drop(samples, row)
-        return np.ascontiguousarray(samples[:: self.step]), int(self.all_labels[row])
+        label = self.all_labels[row]
+        target = np.array([label]) if self.all_labels.dtype.kind == "f" else int(label)
+        return np.ascontiguousarray(samples[:: self.step]), target
 
     def _drop(self, samples: np.ndarray, row: int) -> np.ndarray:
         length = len(samples)
