@@ -43,7 +43,7 @@ def test_sizes_are_those_of_the_published_s4_recipes(io: Interface, options: dic
 def test_a_zoo_model_has_the_size_of_its_formula(name: str) -> None:
     H, N, layers = 8, 4, 2
     model = ZOO[name](d_model=H, d_state=N, n_layers=layers).build(LISTOPS)
-    system = {"s4": 3 * H * N, "s4d": 2 * H * N, "s4d-real": 2 * H * N, "dss-softmax": 2 * H * N}[name]
+    system = {"s4": 3 * H * N, "s4d": 2 * H * N, "s4d-real": 2 * H * N, "dss-softmax": N}[name]
     each = system + H * N + H + H + (2 * H * H + 2 * H) + 2 * H  # A, B (P); C; D; dt; output; norm
     assert sum(p.numel() for p in model.parameters()) == 18 * H + layers * each + 10 * H + 10
 

@@ -11,6 +11,15 @@ from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, Sta
 
 _s4 = partial(S4Config, kernel="dplr")
 _lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
+_dss = partial(
+    S4Config,
+    kernel="diagonal",
+    d_state=128,
+    init="diag-legs",
+    B_init="constant",
+    n_ssm=1,
+    lr={"A": 0.001, "B": 0.0, "dt": 0.001},
+)
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
 ZOO: dict[str, Callable[..., StackConfig]] = {
@@ -29,8 +38,9 @@ ZOO: dict[str, Callable[..., StackConfig]] = {
     "s4-fout": partial(_s4, init="fourier"),
     "s4-legs-fout": partial(_s4, init="hippo"),
     # "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343).
-    "dss-exp": partial(S4Config, kernel="diagonal", init="diag-legs", disc="zoh"),
-    "dss-softmax": partial(S4Config, kernel="diagonal", init="diag-legs", disc="dss", real_transform="none"),
+    # One spectrum for all features, B = 1 (it is part of C); 64 complex entries are 128 with their conjugates.
+    "dss-exp": partial(_dss, disc="zoh"),
+    "dss-softmax": partial(_dss, disc="dss", real_transform="none"),
     # "Simplified State Space Layers for Sequence Modeling" (arXiv:2208.04933).
     "s5": S5Config,
     # "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349).
