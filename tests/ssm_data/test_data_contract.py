@@ -13,7 +13,7 @@ PIXELS = ["scifar", "smnist", "pmnist"]
 NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXELS, "sc35", "sc10"]  # classification
 CORPORA = ["wikitext-103", "wikitext-2", "enwik8", "text8"]
 SOUNDS = ["sc09", "audio-folder", "beethoven", "youtubemix"]
-VALUES = ["copying", "adding", "delay", "reconstruct", "bidmc"]
+VALUES = ["copying", "adding", "delay", "reconstruct", "bidmc", "etth", "ettm", "weather", "ecl"]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from ssm_data.characters import Enwik8, Text8
 from ssm_data.cifar import Image, SequentialCIFAR
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache
 from ssm_data.errors import DataError
+from ssm_data.forecasting import ECL, ETTHourly, ETTMinutely, Weather
 from ssm_data.imdb import Text
 from ssm_data.listops import ListOps
 from ssm_data.mnist import PermutedMNIST, SequentialMNIST
@@ -46,6 +47,10 @@ DATASETS: dict[str, type[Dataset]] = {
         Delay,
         Reconstruct,
         BIDMC,
+        ETTHourly,
+        ETTMinutely,
+        Weather,
+        ECL,
     )
 }
 

@@ -149,3 +149,10 @@ def sentences() -> dict[str, list[str]]:
         nouns = rng.choice(NOUNS, size)
         splits[split] = [f"the {noun} was {rng.choice(qualities[noun])} ." for noun in nouns]
     return splits
+
+
+def seasons(length: int) -> np.ndarray:
+    """Hourly values with a day, a week and some noise in them, (length,) float64."""
+    hours = np.arange(length)
+    day, week = np.sin(2 * np.pi * hours / 24), np.sin(2 * np.pi * hours / (24 * 7))
+    return 10 + 3 * day + 2 * week + np.random.default_rng(0).normal(0, 0.5, length)

@@ -189,6 +189,43 @@ class Signals(_OnDisk):
 
 
 @dataclass(frozen=True)
+class Horizons(_OnDisk):
+    """A series (T,) and its time stamps (T, C); an example begins at each place of ``index``.
+
+    Its input has the values and stamps of ``past`` steps, and zeros in the ``future`` ones that are asked for.
+    """
+
+    values: np.ndarray
+    stamps: np.ndarray
+    index: np.ndarray
+    past: int
+    future: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Input (past + future, 1 + C) and target (future, 1), both float32."""
+        start = self.index[index]
+        now = start + self.past
+        x = np.zeros((self.past + self.future, 1 + self.stamps.shape[1]), dtype=np.float32)
+        x[: self.past, 0] = self.values[start:now]
+        x[: self.past, 1:] = self.stamps[start:now]
+        return x, np.array(self.values[now : now + self.future, None])
+
+    def lengths(self) -> None:
+        return None
+
+    def variance(self) -> float:
+        """Of all targets of all examples."""
+        counts = np.zeros(len(self.values))
+        counts[self.index + self.past] = 1
+        counts = np.convolve(counts, np.ones(self.future))[: len(self.values)]
+        mean = np.average(self.values, weights=counts)
+        return float(np.average((self.values - mean) ** 2, weights=counts))
+
+
+@dataclass(frozen=True)
 class Generated(_OnDisk):
     """Sequences of 8-bit samples to be generated one by one, each from those before it; the first from ``start``."""
 
