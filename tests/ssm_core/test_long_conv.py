@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ssm_core.ops import long_conv
+from ssm_core.ops.long_conv import torch as fast_form
 from ssm_core.ops.long_conv.torch import fft_size
 
 SHAPES = [(1, 1, 1, 1, 1, 1), (2, 17, 3, 2, 17, 16), (2, 97, 2, 1, 5, 120), (1, 97, 2, 2, 200, 3), (3, 2, 1, 1, 1, 1)]
@@ -93,6 +94,12 @@ def test_compiles_whole():
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")(u, k, k_reverse)
     for one, other in zip(eager, torch.autograd.grad(compiled, (u, k, k_reverse)), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_custom_operator_is_sound():
+    g, u = torch.randn(3, 2, 4, 5, dtype=torch.complex128), torch.randn(3, 4, 5, dtype=torch.complex128)
+    torch.library.opcheck(fast_form._correlate, (g, u))
+    torch.testing.assert_close(fast_form._correlate(g, u), torch.einsum("bchf,bhf->chf", g, u.conj()))
 
 
 def test_fft_sizes_are_the_least_fast_ones():

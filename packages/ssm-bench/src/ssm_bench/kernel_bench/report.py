@@ -20,7 +20,8 @@ def machine(device: torch.device) -> str:
     """The processor that computes, and how many threads of it, e.g. ``AMD EPYC, 2 threads``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _processor() -> str:

@@ -54,9 +54,10 @@ class _LongConv(torch.autograd.Function):
 def _correlate(g: Tensor, u: Tensor) -> Tensor:
     """``sum_b g u*`` of spectra g (B, C, H, F) and u (B, H, F); one operator, as ``torch.compile`` would unroll it."""
     total = torch.zeros_like(g[0])
-    # Sample by sample: the product of the whole batch would leave the cache.
+    # Sample by sample: the product of the whole batch would leave the cache. The lazy conj() is not for the
+    # inside of a custom operator: compiled code calls it where nothing resolves the conjugation.
     for g_one, u_one in zip(g, u, strict=True):
-        total.addcmul_(g_one, u_one.conj())
+        total.addcmul_(g_one, u_one.conj_physical())
     return total
 
 
