@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import Interface, KernelConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
 from ssm_models.kernels import make_kernel
 from ssm_models.kernels.parameters import TRANSFORMS, inverse
 from ssm_models.layers.mimo import LRULayer, S5Layer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
+from ssm_models.model import build_backbone, build_model
 from ssm_models.zoo import ZOO
 from torch import Tensor
 
@@ -258,9 +258,9 @@ def test_a_stack_of_s4d_compiles_whole_and_trains() -> None:
     torch.manual_seed(0)
     io = Interface(tokens=False, d_input=3, d_output=4, l_max=50)
     config = ZOO["s4d"](d_model=8, d_state=4, n_layers=2, norm="batch", prenorm=True, bidirectional=True)
-    eager = config.build(io)
+    eager = build_model(config, io)
     x, target = torch.randn(5, 50, 3), torch.randint(0, 4, (5,))
-    compiled = torch.compile(config.build(io), backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(build_model(config, io), backend="aot_eager", fullgraph=True)
     compiled._orig_mod.load_state_dict(eager.state_dict())
     losses = []
     for model in (eager, compiled):
@@ -285,7 +285,7 @@ def test_bfloat16_autocast_keeps_the_system_in_float32(name: str) -> None:
     curves = []
     for enabled in (False, True):
         torch.manual_seed(1)
-        model = config.build(io)
+        model = build_model(config, io)
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
         losses = []
         for _ in range(25):
@@ -319,4 +319,4 @@ def test_dropout_masks_whole_features_when_tied() -> None:
 def test_the_stack_refuses_a_layer_of_another_width() -> None:
     config = ZOO["s4d"](d_model=4, d_state=4, channels=2, final_act=None)
     with pytest.raises(ValueError, match="set final_act"):
-        ResidualStack([config.build_layer(8)], config)
+        build_backbone(config)

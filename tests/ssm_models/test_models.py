@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from ssm_models.config import CustomConfig, Interface, S4Config
+from ssm_models.model import build_model
 from ssm_models.zoo import ZOO
 
 LISTOPS = Interface(tokens=True, d_input=18, d_output=10, l_max=2048)
@@ -33,7 +34,7 @@ def test_sizes_are_those_of_the_published_s4_recipes(io: Interface, options: dic
     options = {"n_layers": 6, "d_model": 256, "d_state": 64, "bidirectional": True, **options}
     with torch.device("meta"):
         config = S4Config(kernel="diagonal", init="diag-lin", **options)
-        model = config.build(io)
+        model = build_model(config, io)
     # What the low-rank part adds: P, for each layer and copy.
     low_rank = config.n_layers * (config.n_ssm or config.d_model) * config.d_state
     assert sum(p.numel() for p in model.parameters()) + low_rank == parameters
@@ -42,7 +43,7 @@ def test_sizes_are_those_of_the_published_s4_recipes(io: Interface, options: dic
 @pytest.mark.parametrize("name", ["s4", "s4d", "s4d-real", "dss-softmax"])
 def test_a_zoo_model_has_the_size_of_its_formula(name: str) -> None:
     H, N, layers = 8, 4, 2
-    model = ZOO[name](d_model=H, d_state=N, n_layers=layers).build(LISTOPS)
+    model = build_model(ZOO[name](d_model=H, d_state=N, n_layers=layers), LISTOPS)
     system = {"s4": 3 * H * N, "s4d": 2 * H * N, "s4d-real": 2 * H * N, "dss-softmax": N}[name]
     each = system + H * N + H + H + (2 * H * H + 2 * H) + 2 * H  # A, B (P); C; D; dt; output; norm
     assert sum(p.numel() for p in model.parameters()) == 18 * H + layers * each + 10 * H + 10
@@ -55,7 +56,7 @@ def test_padding_has_no_effect(decoder: str, pair: bool) -> None:
     torch.manual_seed(0)
     io = Interface(tokens=True, d_input=7, d_output=3, l_max=32, pair=pair)
     config = ZOO["s4d"](d_model=8, d_state=4, n_layers=2, bidirectional=True, prenorm=True, decoder=decoder)
-    model = config.build(io).double().eval()
+    model = build_model(config, io).double().eval()
     lengths = torch.tensor([13, 13, 32, 32] if pair else [13, 1, 32, 7])
     x = torch.randint(0, 7, (4, 32))
     whole = model(x, lengths)
@@ -69,7 +70,7 @@ def test_padding_has_no_effect(decoder: str, pair: bool) -> None:
 def test_a_pair_is_compared_with_its_own_partner() -> None:
     torch.manual_seed(0)
     io = Interface(tokens=True, d_input=7, d_output=2, l_max=16, pair=True)
-    model = ZOO["s4d"](d_model=8, d_state=4, n_layers=1).build(io).eval()
+    model = build_model(ZOO["s4d"](d_model=8, d_state=4, n_layers=1), io).eval()
     first, second = torch.randint(0, 7, (2, 3, 16))
     together = model(torch.cat((first, second)))
     for i in range(3):
@@ -112,7 +113,7 @@ def custom(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["Mean", "WithState"])
 def test_a_layer_of_the_users_own_trains(custom: Path, name: str) -> None:
     config = CustomConfig(path=f"{custom}:{name}", args={"scale": 0.5}, n_layers=2, d_model=8)
-    model = config.build(LISTOPS)
+    model = build_model(config, LISTOPS)
     assert model.backbone.layers[0].layer.module.scale == 0.5
     y = model(torch.randint(0, 18, (3, 11)), torch.tensor([11, 4, 1]))
     assert y.shape == (3, 10)
@@ -131,11 +132,11 @@ def test_a_layer_of_the_users_own_trains(custom: Path, name: str) -> None:
 )
 def test_a_custom_layer_that_cannot_be_had(custom: Path, path: str, args: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        CustomConfig(path=path.format(custom), args=args).build(LISTOPS)
+        build_model(CustomConfig(path=path.format(custom), args=args), LISTOPS)
 
 
 def test_a_custom_layer_of_the_wrong_width(custom: Path) -> None:
-    model = CustomConfig(path=f"{custom}:Narrow", d_model=8).build(LISTOPS)
+    model = build_model(CustomConfig(path=f"{custom}:Narrow", d_model=8), LISTOPS)
     with pytest.raises(ValueError, match=r"must give a tensor of its input's shape \(2, 5, 8\), not \(2, 5, 1\)"):
         model(torch.zeros(2, 5, dtype=torch.long))
 

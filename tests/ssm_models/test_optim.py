@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from ssm_models.config import Interface, S4Config
+from ssm_models.model import build_model
 from ssm_models.optim import constant, cosine_warmup, linear_warmup, parameter_groups
 from torch import nn
 
@@ -10,7 +11,7 @@ IO = Interface(tokens=True, d_input=5, d_output=2, l_max=16)
 
 
 def groups_by_name(config: S4Config, **options: bool) -> dict[str, tuple[float, float]]:
-    model = config.build(IO)
+    model = build_model(config, IO)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, 0.01, 0.05, **options)
     found = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
@@ -37,7 +38,7 @@ def test_norms_and_biases_may_decay() -> None:
 
 
 def test_a_rate_of_zero_freezes() -> None:
-    model = S4Config(n_layers=1, d_model=4, d_state=4, lr={"A": 0.0, "dt": 0.0}).build(IO)
+    model = build_model(S4Config(n_layers=1, d_model=4, d_state=4, lr={"A": 0.0, "dt": 0.0}), IO)
     names = {name.rpartition(".")[2] for name, _ in model.named_parameters()}
     assert not names & {"A_real", "A_imag", "P", "inv_dt"}
     assert {"B", "C"} <= names

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from ssm_data.contract import Place
 from ssm_models.config import Interface
+from ssm_models.model import build_model
 from torch.nn.functional import cross_entropy
 
 from ssm_bench.callbacks import LAST
@@ -48,7 +49,7 @@ def describe(cell: Cell, place: Place, out: Path, console: Console) -> None:
     else:
         io, sizes = _published_shape(recipe)
         measured = "on the published data's shape"
-    model = recipe.model.build(io)
+    model = build_model(recipe.model, io)
     parameters = sum(p.numel() for p in model.parameters())
     steps, step_seconds, device = _time(model, io, recipe, sizes)
     evaluation = EVALUATION_SHARE * step_seconds / recipe.trainer.batch_size * (sizes["val"] + sizes["test"])

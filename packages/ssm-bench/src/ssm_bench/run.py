@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from ssm_data import batches
 from ssm_data.contract import Place, Prepared
+from ssm_models.model import build_model
 
 from ssm_bench.callbacks import LAST, Keeper, Progressing
 from ssm_bench.config import Recipe, Runtime
@@ -107,7 +108,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
     monitor = f"val/{spec.metric}"
     data = DataModule(prepared, recipe, runtime)
     steps = len(data._loader("train", recipe.trainer.drop_last))
-    module = ClassificationTask(recipe.model.build(interface(spec)), recipe, spec.d_output, steps)
+    module = ClassificationTask(build_model(recipe.model, interface(spec)), recipe, spec.d_output, steps)
     keeper = Keeper(folder, monitor, runtime.checkpoint_minutes)
     trainer = L.Trainer(
         accelerator=runtime.accelerator,

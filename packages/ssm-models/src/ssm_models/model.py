@@ -1,26 +1,66 @@
 """A whole model: encoder, backbone, decoder."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import Interface, StackConfig
+from ssm_models.config import (
+    CustomConfig,
+    HiPPORNNConfig,
+    Interface,
+    LRUConfig,
+    S4Config,
+    S5Config,
+    StackConfig,
+)
 from ssm_models.heads.decoders import RetrievalDecoder, SequenceDecoder
 from ssm_models.heads.encoders import make_encoder
+from ssm_models.layers.base import SequenceLayer
+from ssm_models.layers.custom import CustomLayer
+from ssm_models.layers.hippo_rnn import HiPPORNNLayer
+from ssm_models.layers.mimo import LRULayer, S5Layer
+from ssm_models.layers.s4 import S4Layer
+
+LAYERS: dict[type[StackConfig], Callable[[int, Any], SequenceLayer]] = {
+    S4Config: S4Layer,
+    HiPPORNNConfig: HiPPORNNLayer,
+    S5Config: S5Layer,
+    LRUConfig: LRULayer,
+    CustomConfig: CustomLayer,
+}
+"""The layer of each stack: a constructor of its width and its configuration."""
+
+
+def build_model(config: StackConfig, io: Interface) -> "SequenceModel":
+    """The model of a configuration, for a task.
+
+    Raises:
+        ValueError: the configuration's sizes do not fit.
+    """
+    return SequenceModel(build_backbone(config.for_length(io.l_max)), config, io)
+
+
+def build_backbone(config: StackConfig) -> SequenceLayer:
+    """The stack of a configuration: (B, L, d_model) to the same shape."""
+    layer = LAYERS[type(config)]
+    return ResidualStack([layer(config.d_model, config) for _ in range(config.n_layers)], config)
 
 
 class SequenceModel(nn.Module):
     """Classifies or regresses sequences.
 
     Args:
-        config: the stack and its layer.
+        backbone: (B, L, d_model) to the same shape.
+        config: width, and how to summarise a sequence.
         io: what the task feeds in and wants back.
     """
 
-    def __init__(self, config: StackConfig, io: Interface) -> None:
+    def __init__(self, backbone: SequenceLayer, config: StackConfig, io: Interface) -> None:
         super().__init__()
         self.encoder = make_encoder(io, config.d_model)
-        layers = [config.build_layer(io.l_max) for _ in range(config.n_layers)]
-        self.backbone = ResidualStack(layers, config)
+        self.backbone = backbone
         decoder = RetrievalDecoder if io.pair else SequenceDecoder
         self.decoder = decoder(config.d_model, io.d_output, config.decoder)
 

@@ -1,0 +1,109 @@
+"""Options of the whole models: a backbone, the layer inside it, encoder and decoder."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+from ssm_models.config.checks import require, require_choices, require_divisible, require_share
+from ssm_models.config.layers import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S5LayerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """What a task feeds to a model and wants back from it.
+
+    tokens: the input is integers (B, L) below ``d_input``; otherwise it is real, (B, L, d_input).
+    d_input: vocabulary size, or channels of a real signal.
+    d_output: numbers the model gives for each example (classes).
+    l_max: longest sequence.
+    pair: two sequences an example (retrieval): the input is (2B, L), all first members before all second.
+    """
+
+    tokens: bool
+    d_input: int
+    d_output: int
+    l_max: int
+    pair: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """The residual stack around any layer, with its encoder and decoder.
+
+    norm: ``batch`` normalises over batch and length, ``layer`` over features.
+    prenorm: normalise before each layer (and once more at the end) instead of after its residual sum.
+    dropout, tie_dropout: in the layer and in the residual branch; tied: one mask for the whole length.
+    decoder: mean over the sequence, or its last element.
+    """
+
+    n_layers: int = 4
+    d_model: int = 128
+    norm: Literal["layer", "batch", "none"] = "layer"
+    prenorm: bool = False
+    dropout: float = 0.0
+    tie_dropout: bool = True
+    decoder: Literal["pool", "last"] = "pool"
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require(self.n_layers >= 1, f"n_layers is at least 1, not {self.n_layers}.")
+        require(self.d_model >= 1, f"d_model is at least 1, not {self.d_model}.")
+        require_share("dropout", self.dropout)
+
+    def for_length(self, l_max: int) -> Self:
+        """The same model for sequences up to ``l_max``: where a parameter belongs to a length, it is this one."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class S4Config(StackConfig, LayerConfig):
+    """A stack of S4 layers: S4, S4D, DSS and their variants."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        LayerConfig.__post_init__(self)
+        require_divisible("d_model", self.d_model, "bottleneck", self.bottleneck)
+        require_divisible("d_model", self.d_model // (self.bottleneck or 1), "n_ssm", self.n_ssm)
+
+    def for_length(self, l_max: int) -> Self:
+        tied = self.kernel == "dplr" or self.disc == "dss"
+        return replace(self, l_kernel=l_max) if tied and self.l_kernel is None else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiPPORNNConfig(StackConfig, HiPPORNNLayerConfig):
+    """A stack of HiPPO-RNNs."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        HiPPORNNLayerConfig.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class S5Config(StackConfig, S5LayerConfig):
+    """A stack of S5 layers."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        S5LayerConfig.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LRUConfig(StackConfig, LRULayerConfig):
+    """A stack of linear recurrent units."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        LRULayerConfig.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomConfig(StackConfig):
+    """A stack of a layer of the user's own.
+
+    path: ``file.py:Class``. The class is constructed as ``Class(d_model, **args)``; its ``forward`` maps
+        (B, L, d_model) to the same shape, or returns a pair of which that is the first member.
+    args: keyword arguments of its constructor.
+    """
+
+    path: str
+    args: dict[str, Any] = field(default_factory=dict)
