@@ -12,7 +12,8 @@ from ssm_bench.kernel_bench.grid import GRID, NAMES
 EXPLANATION = f"""\
 Every back end that can run here computes the same problem in turn, forward and forward with backward,
 beside naive, the formula itself. A layer's naive is a straightforward one: direct kernel sum, FFT under
-plain autograd, transposed layouts. On 2 CPU cores all takes about ten minutes; keep the machine idle.
+plain autograd, transposed layouts. The long problems take minutes on a CPU; keep the machine idle.
+The file is written anew after each problem, so what is done survives an interruption.
 
 what the columns say:
   median, quartiles   over at least 3 repetitions, after an untimed first
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.operator:
         if name not in NAMES:
             raise unknown("operator or layer", name, NAMES)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own messages; it is how memory is counted
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler's own messages; it is how memory is counted
     device = find_device(args.device)
 
     from ssm_bench.cli.console import make_console
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from ssm_bench.kernel_bench.report import as_rich, file_name, machine, write_csv
 
     console = make_console()
-    top = ceiling(device)
+    top, path = ceiling(device), args.out / file_name(device)
     rows, failed = [], False
     with console.status("") as status:
         for problem in GRID:
@@ -63,12 +64,11 @@ def run(args: argparse.Namespace) -> int:
                 more, omissions = measure(problem, device, top)
                 rows += more
                 failed |= any(omission.failed for omission in omissions)
+                write_csv(rows, top, path)
                 for omission in omissions:
                     console.print(omission.sentence, soft_wrap=True, style="red" if omission.failed else None)
     title = f"{machine(device)}: {top.arithmetic / 1e9:.3g} Gflop/s, {top.bandwidth / 1e9:.3g} GB/s"
     console.print(as_rich(rows, title))
-    path = args.out / file_name(device)
-    write_csv(rows, top, path)
     console.print(f"Written: {path}", soft_wrap=True)
     return 1 if failed else 0
 
