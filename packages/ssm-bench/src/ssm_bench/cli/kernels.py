@@ -16,7 +16,8 @@ plain autograd, transposed layouts. The long problems take minutes on a CPU; kee
 The file is written anew after each problem, so what is done survives an interruption.
 
 what the columns say:
-  median, quartiles   over at least 3 repetitions, after an untimed first
+  median [quartiles]  over at least 3 repetitions, after an untimed first
+  by                  the back end; auto: what a layer chooses by itself
   × naive             median of naive over the back end's
   MiB                 most that torch's allocator held at once, above the inputs
   Gflop/s, GB/s       arithmetic and least memory traffic of the problem a second; in brackets the share of a

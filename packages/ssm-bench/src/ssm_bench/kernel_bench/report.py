@@ -58,20 +58,19 @@ def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
 def as_rich(rows: Sequence[Row], title: str) -> Table:
     """The rows in a table for the terminal, a section for each problem."""
     table = Table(title=title)
-    for name in ("Operator", "B, H, N, L", "Back end", "Pass"):
+    for name in ("Operator", "B,H,N,L", "By", "Pass"):
         table.add_column(name)
-    for name in ("Median ms", "Quartiles", "× naive", "MiB", "Gflop/s", "GB/s", "Error"):
+    for name in ("Median ms", "× naive", "MiB", "Gflop/s", "GB/s", "Error"):
         table.add_column(name, justify="right")
     for i, row in enumerate(rows):
         sizes = row.B, row.H, row.N, row.L
         following = rows[i + 1] if i + 1 < len(rows) else None
         table.add_row(
             row.name,
-            ", ".join(str(size) if size else "-" for size in sizes),
+            ",".join(str(size) if size else "-" for size in sizes),
             row.backend,
-            row.work,
-            f"{row.median_ms:.3g}",
-            f"{row.quartile1_ms:.3g}-{row.quartile3_ms:.3g}",
+            "+".join(f"{each[:3]}." for each in row.work.split("+")),
+            f"{row.median_ms:.3g} [{row.quartile1_ms:.2g}, {row.quartile3_ms:.2g}]",
             f"{row.speedup:.3g}",
             f"{row.peak_mib:.3g}",
             f"{row.gflops:.3g} ({row.gflops_share:.0%})",
