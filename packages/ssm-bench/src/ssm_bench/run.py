@@ -127,9 +127,11 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
     if keeper.last.is_file():
         console.print(f"{cell.name}: resuming from {keeper.last}", highlight=False)
     _reset_peak_memory()
-    trainer.fit(module, data, ckpt_path=keeper.last if keeper.last.is_file() else None, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, data, ckpt_path=keeper.last if keeper.last.is_file() else None, weights_only=False)
+    except SystemExit:
+        # Lightning turns an interrupt into an exit; the command has a sentence for it.
+        raise KeyboardInterrupt from None
     best = keeper.best
     if not all(map(_finite, (best["train/loss"], best["val/loss"]))):
         raise RunError(f"{cell.name}: the loss is not finite at the best epoch; lower optimizer.lr.")
