@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import (
     CustomConfig,
@@ -13,6 +14,7 @@ from ssm_models.config import (
     LRUConfig,
     S4Config,
     S5Config,
+    SashimiConfig,
     StackConfig,
 )
 from ssm_models.heads.decoders import RetrievalDecoder, SequenceDecoder
@@ -43,7 +45,9 @@ def build_model(config: StackConfig, io: Interface) -> "SequenceModel":
 
 
 def build_backbone(config: StackConfig) -> SequenceLayer:
-    """The stack of a configuration: (B, L, d_model) to the same shape."""
+    """The backbone of a configuration: (B, L, d_model) to the same shape."""
+    if isinstance(config, SashimiConfig):
+        return Sashimi(config)
     layer = LAYERS[type(config)]
     return ResidualStack([layer(config.d_model, config) for _ in range(config.n_layers)], config)
 

@@ -7,7 +7,7 @@ the authors' code of the papers' numbers: bilinear discretisation, every feature
 from collections.abc import Callable
 from functools import partial
 
-from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, StackConfig
+from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, SashimiConfig, StackConfig
 
 _s4 = partial(S4Config, kernel="dplr")
 _lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
@@ -19,6 +19,9 @@ _dss = partial(
     B_init="constant",
     n_ssm=1,
     lr={"A": 0.001, "B": 0.0, "dt": 0.001},
+)
+_sashimi = partial(
+    SashimiConfig, init="legs", dt_transform="softplus", n_ssm=1, n_layers=8, d_model=64, norm="scalar", prenorm=True
 )
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
@@ -41,6 +44,9 @@ ZOO: dict[str, Callable[..., StackConfig]] = {
     # One spectrum for all features, B = 1 (it is part of C); 64 complex entries are 128 with their conjugates.
     "dss-exp": partial(_dss, disc="zoh"),
     "dss-softmax": partial(_dss, disc="dss", real_transform="none"),
+    # "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), in the sizes of its audio models.
+    "sashimi": partial(_sashimi),
+    "sashimi-unet": partial(_sashimi, unet=True, n_ssm=None, pool_weight_norm=False),
     # "Simplified State Space Layers for Sequence Modeling" (arXiv:2208.04933).
     "s5": S5Config,
     # "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349).

@@ -1,5 +1,6 @@
 """Normalisation of (..., H), with a form for single samples."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +22,23 @@ class LayerNorm(nn.LayerNorm):
         return self(x)
 
 
+class ScalarNorm(nn.Module):
+    """Layer norm over the features whose scale and shift are one number each, as in the audio models of SaShiMi."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        # The published code divides by the plain deviation; the small number only serves a constant x.
+        return self.scale * torch.rsqrt(variance + 1e-12) * (x - mean + self.shift)
+
+    def step(self, x: Tensor) -> Tensor:
+        return self(x)
+
+
 class NoNorm(nn.Identity):
     """No normalisation; takes the width as the others do."""
 
@@ -31,9 +49,9 @@ class NoNorm(nn.Identity):
         return x
 
 
-Norm = BatchNorm | LayerNorm | NoNorm
+Norm = BatchNorm | LayerNorm | ScalarNorm | NoNorm
 
 
 def make_norm(kind: str, d_model: int) -> Norm:
-    """The norm of a name: ``batch``, ``layer`` or ``none``."""
-    return {"batch": BatchNorm, "layer": LayerNorm, "none": NoNorm}[kind](d_model)
+    """The norm of a name: ``batch``, ``layer``, ``scalar`` or ``none``."""
+    return {"batch": BatchNorm, "layer": LayerNorm, "scalar": ScalarNorm, "none": NoNorm}[kind](d_model)

@@ -11,18 +11,27 @@ from ssm_models.layers.base import SequenceLayer, State, Stepper, dropout
 
 
 class ResidualBlock(SequenceLayer):
-    """``u + layer(norm(u))`` (prenorm) or ``norm(u + layer(u))``, with dropout on the branch."""
+    """``u + layer(norm(u))`` (prenorm) or ``norm(u + layer(u))``, with dropout on the branch.
 
-    def __init__(self, layer: SequenceLayer, config: StackConfig) -> None:
+    Args:
+        layer: the layer.
+        d_model: its width.
+        config: norm and dropout.
+
+    Raises:
+        ValueError: the layer gives another width.
+    """
+
+    def __init__(self, layer: SequenceLayer, d_model: int, config: StackConfig) -> None:
         super().__init__()
-        if layer.d_output != config.d_model:
+        if layer.d_output != d_model:
             raise ValueError(
-                f"A residual sum needs a layer of width {config.d_model}, but {type(layer).__name__} gives "
+                f"A residual sum needs a layer of width {d_model}, but {type(layer).__name__} gives "
                 f"{layer.d_output}: set final_act, or channels and activation so that the width returns."
             )
-        self.d_output = config.d_model
+        self.d_output = d_model
         self.layer = layer
-        self.norm: Norm = make_norm(config.norm, config.d_model)
+        self.norm: Norm = make_norm(config.norm, d_model)
         self.prenorm = config.prenorm
         self.drop = dropout(config.dropout, config.tie_dropout)
 
@@ -62,7 +71,7 @@ class ResidualStack(SequenceLayer):
     def __init__(self, layers: Sequence[SequenceLayer], config: StackConfig) -> None:
         super().__init__()
         self.d_output = config.d_model
-        blocks = nn.ModuleList(ResidualBlock(layer, config) for layer in layers)
+        blocks = nn.ModuleList(ResidualBlock(layer, config.d_model, config) for layer in layers)
         self.layers = cast(Sequence[ResidualBlock], blocks)
         self.norm: Norm = make_norm(config.norm if config.prenorm else "none", config.d_model)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ssm_models.config import LayerConfig, S4NDLayerConfig
+from ssm_models.config import LayerConfig, S4NDLayerConfig, SashimiConfig
 
 Config = TypeVar("Config", bound=LayerConfig)
 
@@ -159,7 +159,39 @@ def minimal_s4d_parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _name(key: str) -> str:
     key = re.sub(r"(^|\.)layer\.(D$|kernel\.)", r"\1\2", key)
     key = re.sub(r"(input_linear|output_linear|input_gate|output_gate)\.0\.", r"\1.", key)
-    return key.replace("norm.norm.", "norm.")
+    key = key.replace("norm.norm.", "norm.")
+    return re.sub(r"norm\.([ms])$", lambda match: "norm.shift" if match[1] == "m" else "norm.scale", key)
+
+
+def sashimi_parameters(state: Mapping[str, Tensor], config: SashimiConfig) -> dict[str, Tensor]:
+    """The state dict of a SaShiMi backbone or of its U-Net, under our names and in our shapes.
+
+    Args:
+        state: of the reference's backbones, or of its stand-alone file, which has convolutions of width 1.
+        config: the model's options; they tell which of its layers the numbers in a name mean.
+    """
+    renamed = {_sashimi_name(key, config): value for key, value in state.items()}
+    return {
+        key: value.squeeze(-1) if re.search(r"(linear|hidden|down|up)\.weight$", key) and value.ndim == 3 else value
+        for key, value in parameters(renamed).items()
+    }
+
+
+def _sashimi_name(key: str, config: SashimiConfig) -> str:
+    blocks, coarsest = config.n_layers * (2 if config.ff else 1), len(config.pool) - 1
+    if match := re.match(r"c_layers\.(.*)", key):
+        key = f"center.{match[1]}"
+    elif match := re.match(r"d_layers\.(\d+)\.(.*)", key):
+        i, j = divmod(int(match[1]), blocks + 1) if config.unet else (int(match[1]), blocks)
+        key = f"scales.{i}.down.{match[2]}" if j == blocks else f"scales.{i}.before.{j}.{match[2]}"
+    elif match := re.match(r"u_layers\.(\d+)\.((\d+)\.)?(.*)", key):
+        i, j = (int(match[1]), int(match[3])) if match[3] else divmod(int(match[1]), blocks + 1)
+        scale = f"scales.{coarsest - i}"
+        key = f"{scale}.up.{match[4]}" if j == 0 else f"{scale}.after.{j - 1}.{match[4]}"
+    key = re.sub(r"(down|up)\.linear\.", r"\1.", key)
+    key = key.replace(".weight_g", ".parametrizations.weight.original0")
+    key = key.replace(".weight_v", ".parametrizations.weight.original1")
+    return key.replace("ff.0.0.", "hidden.").replace("ff.2.", "output_linear.")
 
 
 def _per_parameter(kernel: str, value: float | Mapping[str, float] | None) -> dict[str, float]:

@@ -23,6 +23,7 @@ from ssm_models.config.models import (
     LRUConfig,
     S4Config,
     S5Config,
+    SashimiConfig,
     StackConfig,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "S4NDLayerConfig",
     "S5Config",
     "S5LayerConfig",
+    "SashimiConfig",
     "StackConfig",
     "Transform",
 ]

@@ -29,7 +29,8 @@ class Interface:
 class StackConfig:
     """The residual stack around any layer, with its encoder and decoder.
 
-    norm: ``batch`` normalises over batch and length, ``layer`` over features.
+    norm: ``batch`` normalises over batch and length, ``layer`` over features; ``scalar`` is ``layer`` with one
+        scale and one shift for all features.
     prenorm: normalise before each layer (and once more at the end) instead of after its residual sum.
     dropout, tie_dropout: in the layer and in the residual branch; tied: one mask for the whole length.
     decoder: mean over the sequence, or its last element.
@@ -37,7 +38,7 @@ class StackConfig:
 
     n_layers: int = 4
     d_model: int = 128
-    norm: Literal["layer", "batch", "none"] = "layer"
+    norm: Literal["layer", "batch", "scalar", "none"] = "layer"
     prenorm: bool = False
     dropout: float = 0.0
     tie_dropout: bool = True
@@ -67,6 +68,32 @@ class S4Config(StackConfig, LayerConfig):
     def for_length(self, l_max: int) -> Self:
         tied = self.kernel == "dplr" or self.disc == "dss"
         return replace(self, l_kernel=l_max) if tied and self.l_kernel is None else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class SashimiConfig(S4Config):
+    """SaShiMi, S4 layers at several time scales, and its variant as a U-Net.
+
+    n_layers: S4 layers at each scale (and in each direction of the U-Net).
+    pool: how many samples become one, from scale to scale.
+    expand: factor of the width from scale to scale.
+    ff: width factor of the position-wise network after each S4 layer; 0: no such networks.
+    unet: layers on the way to coarser scales too, and a skip around each layer.
+    pool_weight_norm: the maps between scales are trained as direction and size.
+    """
+
+    pool: tuple[int, ...] = (4, 4)
+    expand: int = 2
+    ff: int = 2
+    unet: bool = False
+    pool_weight_norm: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(all(p >= 2 for p in self.pool), f"pool has factors of at least 2, not {self.pool}.")
+        require(self.expand >= 1, f"expand is at least 1, not {self.expand}.")
+        require(self.ff >= 0, f"ff is a width factor or 0, not {self.ff}.")
+        require(self.l_max is None, "The scales of SaShiMi have no common kernel length; leave l_max out.")
 
 
 @dataclass(frozen=True, kw_only=True)

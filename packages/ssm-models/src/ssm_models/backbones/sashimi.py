@@ -1,0 +1,174 @@
+"""SaShiMi: S4 layers at several time scales, causal all the way."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import repeat
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from ssm_models.backbones.norms import LayerNorm
+from ssm_models.backbones.stack import ResidualBlock
+from ssm_models.config import SashimiConfig
+from ssm_models.layers.base import SequenceLayer, State, Stepper, mask_padding
+from ssm_models.layers.feed_forward import FeedForward
+from ssm_models.layers.s4 import S4Layer
+
+Run = Callable[[ResidualBlock, Tensor, State, Tensor | None], tuple[Tensor, State]]
+"""Runs a block over a chunk (B, L, H): block, input, state and lengths to output and next state."""
+
+
+class Scale(nn.Module):
+    """The blocks of one time scale, and the maps to and from the next coarser one.
+
+    Args:
+        before: blocks before the map to the coarser scale.
+        after: blocks after the map back.
+        width: H of this scale; the coarser one's is ``config.expand`` times as large.
+        factor: samples that become one.
+        config: the options.
+    """
+
+    def __init__(
+        self, before: list[ResidualBlock], after: list[ResidualBlock], width: int, factor: int, config: SashimiConfig
+    ) -> None:
+        super().__init__()
+        self.factor = factor
+        self.before = nn.ModuleList(before)
+        self.down = nn.Linear(width * factor, width * config.expand)
+        self.up = nn.Linear(width * config.expand, width * factor)
+        if config.pool_weight_norm:
+            self.down, self.up = weight_norm(self.down), weight_norm(self.up)
+        self.after = nn.ModuleList(after)
+
+    def coarsen(self, x: Tensor) -> Tensor:
+        """(B, L, H) to (B, L / factor, expand H)."""
+        return self.down(x.unflatten(1, (-1, self.factor)).mT.flatten(-2))
+
+    def refine(self, x: Tensor) -> Tensor:
+        """(B, L, expand H) to (B, factor L, H)."""
+        return self.up(x).unflatten(-1, (-1, self.factor)).mT.flatten(1, 2)
+
+
+class Sashimi(SequenceLayer):
+    """Down to coarser time scales, through blocks at the coarsest, and back up through blocks at each.
+
+    A sample of a coarser scale stands for ``pool`` finer ones, which must all have been seen; what it says
+    reaches the fine samples that follow them, so that the whole is causal. The state of a scale is (states of the
+    blocks before, fine samples seen since the last coarse one, the coarser scale's state, what the last coarse
+    sample says to the fine ones after it, states of the blocks after).
+
+    Source: "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), section 4.2; the U-Net is
+    that of the authors' code.
+
+    Args:
+        config: the options.
+    """
+
+    def __init__(self, config: SashimiConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.d_output = config.d_model
+        scales, width, shrink = [], config.d_model, 1
+        for factor in config.pool:
+            before = self._blocks(width, shrink) if config.unet else []
+            scales.append(Scale(before, self._blocks(width, shrink), width, factor, config))
+            width, shrink = width * config.expand, shrink * factor
+        self.scales = nn.ModuleList(scales)
+        self.center = nn.ModuleList(self._blocks(width, shrink))
+        self.norm = LayerNorm(config.d_model)
+
+    def _blocks(self, width: int, shrink: int) -> list[ResidualBlock]:
+        config = self.config
+        length = None if config.l_kernel is None else math.ceil(config.l_kernel / shrink)
+        blocks = []
+        for _ in range(config.n_layers):
+            blocks.append(ResidualBlock(S4Layer(width, replace(config, l_kernel=length)), width, config))
+            if config.ff:
+                network = FeedForward(width, config.ff, config.dropout, config.tie_dropout)
+                blocks.append(ResidualBlock(network, width, config))
+        return blocks
+
+    def forward(
+        self, u: Tensor, state: State = None, *, lengths: Tensor | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, State]:
+        if state is not None and lengths is not None:
+            raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
+
+        def run(block: ResidualBlock, x: Tensor, s: State, n: Tensor | None) -> tuple[Tensor, State]:
+            return block(x, s, lengths=n, rate=rate)
+
+        y, state = self._descend(0, u, state, lengths, run)
+        return self.norm(y), state
+
+    def initial_state(self, batch_size: int) -> State:
+        def at_rest(blocks: nn.Module) -> State:
+            return tuple(block.initial_state(batch_size) for block in cast(Any, blocks))
+
+        state, width = at_rest(self.center), self.config.d_model * self.config.expand ** len(self.scales)
+        for scale in cast(Any, reversed(self.scales)):
+            width //= self.config.expand
+            samples = self.norm.weight.new_zeros(batch_size, scale.factor, width)
+            state = (at_rest(scale.before), samples[:, :0], state, samples, at_rest(scale.after))
+        return state
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        steps = {block: block.stepper(rate) for block in self.modules() if isinstance(block, ResidualBlock)}
+
+        def run(block: ResidualBlock, x: Tensor, s: State, n: Tensor | None) -> tuple[Tensor, State]:
+            y, s = steps[block](x[:, 0], s)
+            return y[:, None], s
+
+        def step(u: Tensor, state: State) -> tuple[Tensor, State]:
+            y, state = self._descend(0, u[:, None], state, None, run)
+            return self.norm(y[:, 0]), state
+
+        return step
+
+    def _descend(self, i: int, x: Tensor, state: State, lengths: Tensor | None, run: Run) -> tuple[Tensor, State]:
+        """Scale i and all coarser ones: (B, L, H) to the same shape, and the state where one was given."""
+        if i == len(self.scales):
+            (*_, y), states = _chain(self.center, x, state, lengths, run)
+            return x + y, None if state is None else states
+        scale = cast(Scale, self.scales[i])
+        parts: State = state or (None,) * 5
+        before, pending, coarse, block, after = parts
+        (*skips, x), before = _chain(scale.before, x, before, lengths, run)
+        L, factor = x.shape[1], scale.factor
+        if state is None:
+            z = F.pad(mask_padding(x, lengths), (0, 0, 0, -L % factor))
+            coarse_lengths = None if lengths is None else (lengths + factor - 1) // factor
+            z, _ = self._descend(i + 1, scale.coarsen(z), None, coarse_lengths, run)
+            z = F.pad(scale.refine(z), (0, 0, factor, 0))[:, :L]
+        else:
+            phase = pending.shape[1]
+            seen = torch.cat((pending, x), 1)
+            full = seen.shape[1] // factor * factor
+            z, pending = block, seen[:, full:]
+            if full:
+                said, coarse = self._descend(i + 1, scale.coarsen(seen[:, :full]), coarse, None, run)
+                z = torch.cat((block, scale.refine(said)), 1)
+            z, block = z[:, phase : phase + L], z[:, -factor:]
+        x = x + z
+        (*_, y), after = _chain(scale.after, x, after, lengths, run, skips)
+        y = y if self.config.unet else x + y
+        return y, None if state is None else (before, pending, coarse, block, after)
+
+
+def _chain(
+    blocks: nn.Module, x: Tensor, states: State, lengths: Tensor | None, run: Run, skips: Sequence[Tensor] = ()
+) -> tuple[list[Tensor], State]:
+    """The values before, between and after blocks, and the blocks' next states.
+
+    The last of ``skips`` is added to the output of the first block, and so on.
+    """
+    values, following, left = [x], [], list(skips)
+    for block, state in zip(cast(Any, blocks), states or repeat(None), strict=False):
+        x, state = run(block, values[-1], state, lengths)
+        values.append(x + left.pop() if left else x)
+        following.append(state)
+    return values, tuple(following)

@@ -1,0 +1,35 @@
+"""The position-wise network that stands between sequence layers."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssm_models.layers.base import SequenceLayer, State, Stepper, dropout
+
+
+class FeedForward(SequenceLayer):
+    """``W2 gelu(W1 u)``, each sample by itself, so there is no state.
+
+    Args:
+        d_model: H.
+        expand: the hidden width is ``expand`` H.
+        p_dropout: dropout of the hidden features.
+        tied: one mask for the whole length.
+    """
+
+    def __init__(self, d_model: int, expand: int, p_dropout: float, tied: bool) -> None:
+        super().__init__()
+        self.d_output = d_model
+        self.hidden = nn.Linear(d_model, expand * d_model)
+        self.drop = dropout(p_dropout, tied)
+        self.output_linear = nn.Linear(expand * d_model, d_model)
+
+    def forward(
+        self, u: Tensor, state: State = None, *, lengths: Tensor | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, State]:
+        return self.output_linear(self.drop(F.gelu(self.hidden(u)))), None
+
+    def initial_state(self, batch_size: int) -> State:
+        return None
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        return self.forward
