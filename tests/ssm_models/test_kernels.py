@@ -229,7 +229,7 @@ def direct_sum(kernel: torch.nn.Module, L: int) -> Tensor:
     return 2 * torch.einsum("chm,hml->chl", C * B, powers).real
 
 
-@pytest.mark.parametrize("L", [1024, 16384])
+@pytest.mark.parametrize("L", [1024, 16384, 65536])
 @pytest.mark.parametrize("dt", [1e-4, 1e-2, 1.0])
 @pytest.mark.parametrize("name", ["s4", "s4-fout", "s4d-lin", "s4d-inv", "s4d-legs", "s4d-real"])
 def test_float32_accuracy(name: str, dt: float, L: int) -> None:
@@ -254,10 +254,11 @@ def make_double(kernel: torch.nn.Module) -> torch.nn.Module:
     return clone.double()
 
 
-def test_a_stack_of_s4d_compiles_whole_and_trains() -> None:
+@pytest.mark.parametrize("name", ["s4", "s4d"])
+def test_a_stack_compiles_whole_and_trains(name: str) -> None:
     torch.manual_seed(0)
     io = Interface(tokens=False, d_input=3, d_output=4, l_max=50)
-    config = ZOO["s4d"](d_model=8, d_state=4, n_layers=2, norm="batch", prenorm=True, bidirectional=True)
+    config = ZOO[name](d_model=8, d_state=4, n_layers=2, norm="batch", prenorm=True, bidirectional=True)
     eager = build_model(config, io)
     x, target = torch.randn(5, 50, 3), torch.randint(0, 4, (5,))
     compiled = torch.compile(build_model(config, io), backend="aot_eager", fullgraph=True)
