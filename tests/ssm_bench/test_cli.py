@@ -185,3 +185,10 @@ def test_wandb_is_offline_without_a_key(work: Path, monkeypatch: pytest.MonkeyPa
     assert main(["lra", "--model", "s4d", "--task", "listops", "--scale", "smoke", *tiny, "logger=wandb"]) == 0
     assert list(work.rglob("offline-run-*"))
     assert list(work.rglob("metrics.csv"))
+
+
+def test_a_smoke_run_at_chance_fails(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["lra", "--model", "s4d", "--task", "text", "--scale", "smoke", "optimizer.lr=0.0", "trainer.epochs=1"]
+    assert main([*command, "data.limit={train:64,val:32,test:400}", "model.d_model=8", "model.d_state=4"]) == 1
+    assert "not clearly above chance" in capsys.readouterr().out
+    assert not list(work.rglob("record.json"))

@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake in the command line or a recipe: one sentence, exit status 2, nothing written."""
 
 
+class RunError(Exception):
+    """A run that could not give a result: one sentence. The plan's other cells go on."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist: names it and the nearest known ones."""
     choices = sorted(known)

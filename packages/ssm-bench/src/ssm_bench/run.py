@@ -22,6 +22,7 @@ from ssm_models.model import build_model
 
 from ssm_bench.callbacks import LAST, Keeper, Progressing
 from ssm_bench.config import Recipe, Runtime
+from ssm_bench.errors import RunError
 from ssm_bench.plan import Cell
 from ssm_bench.recipe import as_dict, as_yaml
 from ssm_bench.record import Record, code_version, package_versions, write_atomically
@@ -34,10 +35,6 @@ PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
-
-
-class RunError(Exception):
-    """A run that could not give a result: one sentence. The plan's other cells go on."""
 
 
 class DataModule(L.LightningDataModule):
@@ -96,7 +93,7 @@ def run_cell(cell: Cell, place: Place, out: Path, console: Console) -> Record:
             record.write(folder)
             (folder / LAST).unlink(missing_ok=True)
     except Timeout:
-        raise RunError(f"{cell.name} is being run by another process in {folder}.") from None
+        raise RunError(f"Another process is at it in {folder}.") from None
     return record
 
 
@@ -134,7 +131,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         raise KeyboardInterrupt from None
     best = keeper.best
     if not all(map(_finite, (best["train/loss"], best["val/loss"]))):
-        raise RunError(f"{cell.name}: the loss is not finite at the best epoch; lower optimizer.lr.")
+        raise RunError("The loss is not finite at the best epoch; lower optimizer.lr.")
     weights = torch.load(keeper.best_file, map_location="cpu", weights_only=True)
     module.load_state_dict(weights["state_dict"])
     tested = trainer.test(module, data, verbose=False)[0]
@@ -179,8 +176,8 @@ def _check_beats_chance(record: Record, examples: int) -> None:
     needed = record.chance + 4 * sqrt(record.chance * (1 - record.chance) / examples)
     if record.value < needed:
         raise RunError(
-            f"{record.benchmark}/{record.task} {record.model} seed {record.seed}: test {record.metric} "
-            f"{record.value:.3f} is not clearly above chance (needs {needed:.3f}); the model did not learn."
+            f"Test {record.metric} {record.value:.3f} is not clearly above chance (that needs {needed:.3f}): "
+            "the model did not learn."
         )
 
 

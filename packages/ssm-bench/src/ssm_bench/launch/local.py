@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from ssm_data.contract import DataError, Place
 
+from ssm_bench.errors import RunError
 from ssm_bench.plan import Cell
 from ssm_bench.record import Record, write_atomically
-from ssm_bench.run import RunError, run_cell
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,33 @@ def run_plan(plan: Sequence[Cell], place: Place, out: Path, console: Console) ->
     """Carry out every cell; finished ones are read from their run folders."""
     outcomes = []
     for cell in plan:
-        had = Record.read(cell.folder(out)) is not None
-        try:
-            record = run_cell(cell, place, out, console)
-        except (DataError, RunError) as error:
-            outcomes.append(Outcome(cell, None, str(error)))
-            console.print(f"[red]{cell.name}: {error}", highlight=False, soft_wrap=True)
-            continue
-        except Exception as error:
-            folder = cell.folder(out)
-            folder.mkdir(parents=True, exist_ok=True)
-            log = folder / "error.txt"
-            write_atomically(log, traceback.format_exc())
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (see {log})"
-            outcomes.append(Outcome(cell, None, reason))
-            console.print(f"[red]{cell.name}: {reason}", highlight=False, markup=True, soft_wrap=True)
-            continue
-        outcomes.append(Outcome(cell, record))
-        note = "done before" if had else f"{record.wall_seconds:.0f} s"
-        console.print(f"{cell.name}: test {record.metric} {100 * record.value:.2f} % ({note})", highlight=False)
+        record = Record.read(cell.folder(out))
+        if record is not None:
+            outcome, note = Outcome(cell, record), "done before"
+        else:
+            outcome = _run(cell, place, out, console)
+            note = f"{outcome.record.wall_seconds:.0f} s" if outcome.record else ""
+        outcomes.append(outcome)
+        if outcome.record is None:
+            console.print(f"{cell.name}: {outcome.reason}", style="red", markup=False, soft_wrap=True)
+        else:
+            value = 100 * outcome.record.value
+            console.print(f"{cell.name}: test {outcome.record.metric} {value:.2f} % ({note})")
     return outcomes
+
+
+def _run(cell: Cell, place: Place, out: Path, console: Console) -> Outcome:
+    # Imports torch and lightning, which a plan that is done does not need.
+    from ssm_bench.run import run_cell
+
+    try:
+        return Outcome(cell, run_cell(cell, place, out, console))
+    except (DataError, RunError) as error:
+        return Outcome(cell, None, str(error))
+    except Exception as error:
+        folder = cell.folder(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "error.txt"
+        write_atomically(log, traceback.format_exc())
+        lines = str(error).splitlines() or [""]
+        return Outcome(cell, None, f"{type(error).__name__}: {lines[0]} (see {log})")
