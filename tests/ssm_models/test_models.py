@@ -1,5 +1,6 @@
 """Whole models: sizes, heads, layers of the user's own, refusals, imports."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,18 @@ def test_unsupported_combinations_are_refused_with_a_sentence(options: dict, sen
     with pytest.raises(ValueError, match=sentence) as error:
         S4Config(**options)
     assert str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_zoo_model_builds_from_its_class_and_presets(name: str) -> None:
+    preset = ZOO[name]
+    config = preset.func(**{**preset.keywords, "d_model": 8, "n_layers": 1})
+    model = build_model(config, Interface(tokens=True, d_input=5, d_output=3, l_max=16))
+    assert model(torch.randint(0, 5, (2, 16))).shape == (2, 3)
+
+
+def test_the_code_of_the_readme_runs() -> None:
+    readme = Path(__file__).parents[2] / "packages" / "ssm-models" / "README.md"
+    names: dict = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)), names)
+    assert names["logits"].shape == (4, 10)

@@ -4,7 +4,6 @@ A preset holds what makes the model that model; a recipe adds sizes and training
 the authors' code of the papers' numbers: bilinear discretisation, every feature its own A, B and step.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, SashimiConfig, StackConfig
@@ -25,7 +24,7 @@ _sashimi = partial(
 )
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
-ZOO: dict[str, Callable[..., StackConfig]] = {
+ZOO: dict[str, partial[StackConfig]] = {
     # "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669).
     "hippo-legs": partial(HiPPORNNConfig, measure="legs"),
     "hippo-legt": partial(HiPPORNNConfig, measure="legt"),
@@ -48,9 +47,9 @@ ZOO: dict[str, Callable[..., StackConfig]] = {
     "sashimi": partial(_sashimi),
     "sashimi-unet": partial(_sashimi, unet=True, n_ssm=None, pool_weight_norm=False),
     # "Simplified State Space Layers for Sequence Modeling" (arXiv:2208.04933).
-    "s5": S5Config,
+    "s5": partial(S5Config),
     # "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349).
-    "lru": LRUConfig,
+    "lru": partial(LRUConfig),
     # The moving averages of "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), without attention.
     "ema": partial(S4Config, kernel="ema", d_state=16, dt_tie=False),
     # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
