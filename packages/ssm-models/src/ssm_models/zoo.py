@@ -5,8 +5,9 @@ the authors' code of the papers' numbers: bilinear discretisation, every feature
 """
 
 from functools import partial
+from typing import Any
 
-from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, SashimiConfig, StackConfig
+from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, SashimiConfig
 
 _s4 = partial(S4Config, kernel="dplr")
 _lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
@@ -24,7 +25,7 @@ _sashimi = partial(
 )
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 
-ZOO: dict[str, partial[StackConfig]] = {
+ZOO: dict[str, partial[Any]] = {
     # "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669).
     "hippo-legs": partial(HiPPORNNConfig, measure="legs"),
     "hippo-legt": partial(HiPPORNNConfig, measure="legt"),
