@@ -192,8 +192,7 @@ def _ssm_step(p: Problem) -> Case:
 def _layer(p: Problem) -> Case:
     """A layer with a GLU output map; ``naive`` is the straightforward one."""
     options = _GLU_LAYERS[p.name]
-    tied = {"l_kernel": p.L} if p.name == "s4-layer" else {}
-    config = LayerConfig(d_state=p.N, **options, **tied)
+    config = LayerConfig(d_state=p.N, l_kernel=p.L if p.name == "s4-layer" else None, **options)
     layers = {"auto": S4Layer(p.H, config), "naive": StraightforwardLayer(p.H, config)}
     names = [name for name, _ in layers["auto"].named_parameters()]
 
