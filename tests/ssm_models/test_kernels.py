@@ -199,10 +199,15 @@ def test_s4nd_at_half_the_resolution(kind: str) -> None:
         assert (coarse - expected).norm() < 0.03 * expected.norm()
 
 
-@pytest.mark.parametrize("name", ["s4", "s4-fout", "s4d-lin", "s4d-real", "dss-exp", "dss-softmax", "lssl", "ema"])
+@pytest.mark.parametrize(
+    "name", ["s4", "s4-fout", "s4d-lin", "s4d-real", "dss-exp", "dss-softmax", "lssl", "ema", "free"]
+)
 def test_gradcheck(name: str) -> None:
     torch.manual_seed(0)
-    config = ZOO[name](d_model=2, d_state=4, n_ssm=None, l_kernel=6 if name in ("s4", "s4-fout") else None)
+    if name == "free":
+        config = KernelConfig(kernel="free", l_max=9)
+    else:
+        config = ZOO[name](d_model=2, d_state=4, n_ssm=None, l_kernel=6 if name in ("s4", "s4-fout") else None)
     kernel = make_kernel(2, 2, config).double()
     names, values = zip(*kernel.named_parameters(), strict=True)
 
