@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,6 +60,7 @@ def describe(cell: Cell, place: Place, out: Path, console: Console) -> None:
         f"# time: about {_human(seconds)} on this machine ({steps:,} steps of {step_seconds:.3g} s and "
         f"{recipe.trainer.epochs} evaluations; {device}, measured {measured})\n",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -67,7 +69,9 @@ def _published_shape(recipe: Recipe) -> tuple[Interface, dict[str, int]]:
     shape = benchmark(recipe.benchmark).tasks[recipe.task]["shape"]
     limit = recipe.data.limit or {}
     sizes = {split: min(size, limit.get(split, size)) for split, size in shape["sizes"].items()}
-    return Interface(**{key: value for key, value in shape.items() if key != "sizes"}), sizes
+    io = Interface(**{key: value for key, value in shape.items() if key != "sizes"})
+    # A recipe may cut sequences shorter than the published ones.
+    return replace(io, l_max=min(io.l_max, getattr(recipe.data, "l_max", io.l_max))), sizes
 
 
 def _time(model: torch.nn.Module, io: Interface, recipe: Recipe, sizes: dict[str, int]) -> tuple[int, float, str]:
