@@ -14,8 +14,7 @@ class HiPPORNNLayer(SequenceLayer):
 
     Each sample writes ``f = W_uxh [x, h]`` into the memory, ``m += A m + B f``, and updates
     ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``.
-    The paper leaves the update of h open and evaluates this one, a GRU of a single gate; it defines no form with
-    the further gates and the cell of an LSTM, whose place the memory takes.
+    That is a GRU of a single gate; the memory takes the place that the cell has in an LSTM.
 
     A and B hold the discretised change of a step. LegS scales with the time that has passed, so it has a
     pair for each sample up to ``l_max``, the last of which serves all later ones; its first sample fills
