@@ -5,6 +5,7 @@ import pytest
 import torch
 from ssm_data import DATASETS, Place
 from ssm_data.batches import Batches, loader
+from ssm_data.collate import collate
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_buckets_pad_less(listops):
 def test_padding_is_on_the_right_and_zero(listops):
     split = listops.split("test")
     examples = [split[i] for i in range(7)]
-    batch = listops.collate(examples)
+    batch = collate(examples, listops.spec)
     for row, length, (tokens, label), y in zip(batch.x, batch.lengths, examples, batch.y, strict=True):
         assert length == len(tokens)
         assert row[:length].tolist() == tokens.tolist()
@@ -96,3 +97,60 @@ def test_bad_sizes_are_refused():
         Batches(10, 0, shuffle=False)
     with pytest.raises(ValueError, match="leaves nothing"):
         Batches(10, 11, shuffle=True, drop_last=True)
+
+
+def shares(world_size, **options):
+    return [loader(rank=rank, world_size=world_size, **options) for rank in range(world_size)]
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("bucket", [False, True])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_shares_of_all_processes_are_the_batch(listops, world_size, bucket, drop_last):
+    options = dict(prepared=listops, split="train", batch_size=16, seed=1, drop_last=drop_last, bucket=bucket)
+    whole = loader(**options).batch_sampler
+    parts = [part.batch_sampler for part in shares(world_size, **options)]
+    for epoch in range(2):
+        for sampler in (whole, *parts):
+            sampler.set_epoch(epoch)
+        together = [sorted(sum(batch, [])) for batch in zip(*parts, strict=True)]
+        assert together == [sorted(batch) for batch in whole]
+        assert len(together) == len(whole) == len(parts[0])
+
+
+@pytest.mark.parametrize("size", [16, 17, 18, 33, 47])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_evaluation_reads_each_example_once_over_all_processes(size, world_size):
+    parts = [Batches(size, 16, shuffle=False, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert sorted(i for part in parts for batch in part for i in batch) == list(range(size))
+    for part in parts:
+        assert all(batches := list(part))
+        assert len(batches) == len(part)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("limit", [95, 230])
+def test_a_stream_is_shared_by_rows(tmp_path, split, limit):
+    """Each process keeps its rows from batch to batch, and all together read what one process reads."""
+    data = DATASETS["text8"](miniature=True, limit={"train": limit, "test": limit}, l_max=7)
+    prepared = data.prepare(Place(None, tmp_path), progress=False)
+    options = dict(prepared=prepared, split=split, batch_size=8, seed=3)
+    whole, parts = list(loader(**options).batch_sampler), [list(p.batch_sampler) for p in shares(4, **options)]
+    assert len(parts[0]) == len(whole)
+    for rank, part in enumerate(parts):
+        assert part == [batch[rank::4] for batch in whole[: len(part)]]
+        rest = [window for batch in whole[len(part) :] for window in batch[rank::4]]
+        assert all(len(prepared.split(split)[window][1]) == 0 for window in rest)
+        if split == "train":
+            assert len(part) == len(whole)
+    for part in shares(4, **options):
+        assert all((batch.y != -100).any() for batch in part)
+
+
+def test_what_processes_cannot_share_is_refused(listops):
+    with pytest.raises(ValueError, match="3 processes cannot share it equally"):
+        Batches(100, 16, shuffle=True, world_size=3)
+    with pytest.raises(ValueError, match="holds 1 of 17 examples, fewer than 2 processes"):
+        Batches(17, 16, shuffle=True, world_size=2)
+    with pytest.raises(ValueError, match="cannot share 1 examples"):
+        Batches(1, 16, shuffle=False, world_size=2)

@@ -1,30 +1,42 @@
-"""Batches for training and evaluation. The only module of the package that imports torch."""
+"""Batches for training and evaluation: their order, and the loader that reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Sampler
 
-from ssm_data.contract import Batch, Prepared, Spec
+from ssm_data.collate import collate
+from ssm_data.contract import Batch, Prepared
 from ssm_data.splits import Endless, Stream, Window
 
 POOL = 64
-NO_TARGET = -100  # torch's cross entropy leaves such targets out
 
 
 class _Epochs(Sampler[list[Any]]):
     """Batches of what a split is indexed with, a function of the epoch.
 
+    Of several processes that read the same batches, number ``rank`` of ``world_size`` gives its share of each: every
+    ``world_size``-th element. The shares of all are the batch. A batch of which nothing is left for a process is left
+    out there.
+
     ``start_batch`` may be set to skip that many batches of the next epoch only, to resume within it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int, rank: int, world_size: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        if batch_size % world_size:
+            raise ValueError(f"batch_size is {batch_size}; {world_size} processes cannot share it equally.")
+        super().__init__()
         self.epoch = 0
         self.start_batch = 0
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order the next iteration gives."""
@@ -36,9 +48,10 @@ class _Epochs(Sampler[list[Any]]):
 
     def __iter__(self) -> Iterator[list[Any]]:
         start, self.start_batch = self.start_batch, 0
-        return iter(self._batches()[start:])
+        return (batch[self.rank :: self.world_size] for batch in self._batches()[start : len(self)])
 
     def _batches(self) -> Sequence[list[Any]]:
+        """The batches of all processes together."""
         raise NotImplementedError
 
 
@@ -54,6 +67,7 @@ class Batches(_Epochs):
         lengths: group examples of similar length, to pad less: shuffled as before, sorted by length within
             pools of 64 batches, and the batches shuffled again. Needs ``shuffle``.
         fresh: of data without end, every epoch takes the next ``size`` examples.
+        rank, world_size: the share of each batch.
     """
 
     def __init__(
@@ -66,14 +80,20 @@ class Batches(_Epochs):
         drop_last: bool = False,
         lengths: np.ndarray | None = None,
         fresh: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        super().__init__(batch_size, rank, world_size)
+        if size < world_size:
+            raise ValueError(f"{world_size} processes cannot share {size} examples.")
         if drop_last and size < batch_size:
             raise ValueError(f"drop_last leaves nothing of {size} examples in batches of {batch_size}.")
+        if shuffle and not drop_last and 0 < size % batch_size < world_size:
+            raise ValueError(
+                f"The last batch of an epoch holds {size % batch_size} of {size} examples, fewer than {world_size} "
+                "processes; set drop_last, or another batch_size."
+            )
         self.size = size
-        self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
         self.drop_last = drop_last
@@ -82,7 +102,7 @@ class Batches(_Epochs):
 
     def __len__(self) -> int:
         whole, rest = divmod(self.size, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return whole + (rest > self.rank and not self.drop_last)
 
     def _batches(self) -> list[list[int]]:
         if not self.shuffle:
@@ -99,7 +119,8 @@ class Batches(_Epochs):
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _cut(self, order: np.ndarray) -> list[list[int]]:
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        size = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
+        starts = range(0, size, self.batch_size)
         first = self.epoch * self.size if self.fresh else 0
         return [(first + order[start : start + self.batch_size]).tolist() for start in starts]
 
@@ -118,13 +139,22 @@ class Windows(_Epochs):
         roll: rows of training.
         seed: of the offsets.
         drop_last: leave out a last window that is shorter than the others.
+        rank, world_size: the share of the rows.
     """
 
-    def __init__(self, stream: Stream, batch_size: int, *, roll: bool, seed: int = 0, drop_last: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        stream: Stream,
+        batch_size: int,
+        *,
+        roll: bool,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(batch_size, rank, world_size)
         tokens = len(stream) + 1
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         if tokens < 2 * batch_size:
             raise ValueError(f"{tokens:,} tokens cannot be cut into {batch_size:,} rows; choose a smaller batch_size.")
         if roll:
@@ -137,8 +167,11 @@ class Windows(_Epochs):
         targets = length - 1
         if drop_last and targets < stream.l_max:
             raise ValueError(f"drop_last leaves nothing of rows of {targets:,} in windows of {stream.l_max:,}.")
+        longest = max(length - 1 for _, length in self.rows[rank::world_size])
+        if not longest:
+            raise ValueError(f"{tokens:,} tokens are too few for {world_size} processes.")
         self.l_max = stream.l_max
-        self.count = targets // self.l_max if drop_last else -(-targets // self.l_max)
+        self.count = targets // self.l_max if drop_last else -(-longest // self.l_max)
         self.roll = roll
         self.seed = seed
 
@@ -166,6 +199,8 @@ def loader(
     pin_memory: bool = False,
     drop_last: bool = False,
     bucket: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> DataLoader[Batch]:
     """Loader of a split; ``train`` is shuffled by (seed, epoch), the others come in order and whole.
 
@@ -173,14 +208,31 @@ def loader(
     ``start_batch``. The batches do not depend on ``workers``.
 
     Args:
+        batch_size: of all processes together.
         drop_last: leave out a last train batch that is not full, as the published recipes do.
         bucket: group train examples of similar length.
+        rank, world_size: of several processes, number ``rank`` reads its share of each batch. Training gives all of
+            them equally many batches; in evaluation each example is read once, by one of them.
+
+    Raises:
+        ValueError: sizes and number of processes do not fit.
     """
     train = split == "train"
     data = prepared.split(split)
+    fresh = train and isinstance(data, Endless)
+    if fresh:
+        data = data.seeded(seed)
     batches: _Epochs
     if isinstance(data, Stream):
-        batches = Windows(data, batch_size, roll=train, seed=seed, drop_last=drop_last and train)
+        batches = Windows(
+            data,
+            batch_size,
+            roll=train,
+            seed=seed,
+            drop_last=drop_last and train,
+            rank=rank,
+            world_size=world_size,
+        )
     else:
         batches = Batches(
             len(data),
@@ -189,39 +241,15 @@ def loader(
             seed=seed,
             drop_last=drop_last and train,
             lengths=prepared.lengths(split) if bucket and train else None,
-            fresh=isinstance(data, Endless) and train,
+            fresh=fresh,
+            rank=rank,
+            world_size=world_size,
         )
     return DataLoader(
         data,  # type: ignore[arg-type]
         batch_sampler=batches,
-        collate_fn=prepared.collate,
+        collate_fn=partial(collate, spec=prepared.spec),
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
     )
-
-
-def collate(examples: Sequence[Any], spec: Spec) -> Batch:
-    """Joins examples to a batch, in the form that the spec describes."""
-    targets = [example[-1] for example in examples]
-    if spec.target == "value":
-        y = torch.from_numpy(np.stack(targets))
-    elif spec.l_output:
-        y = torch.from_numpy(padded(targets, NO_TARGET))
-    else:
-        y = torch.tensor(targets, dtype=torch.int64)
-    if not spec.tokens:
-        return Batch(torch.from_numpy(np.stack([x for x, _ in examples])), y, None)
-    sequences = [example[0] for example in examples]
-    if spec.pair:
-        sequences += [example[1] for example in examples]
-    lengths = torch.tensor([len(sequence) for sequence in sequences]) if spec.lengths else None
-    return Batch(torch.from_numpy(padded(sequences, 0)), y, lengths)
-
-
-def padded(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
-    """Sequences (L,) of different lengths as one array (B, L) int64, filled on the right with ``value``."""
-    out = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
-    for row, sequence in zip(out, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return out
