@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from ssm_data import DATASETS, Place
+from ssm_data.collate import collate
 
 PIXELS = ["scifar", "smnist", "pmnist"]
 NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXELS, "sc35", "sc10"]  # classification
@@ -52,7 +53,7 @@ def test_options_are_validated_from_their_types(name):
 
 def test_spec_describes_the_batches(miniature):
     spec = miniature.spec
-    batch = miniature.collate([miniature.split("train")[i] for i in range(4)])
+    batch = collate([miniature.split("train")[i] for i in range(4)], miniature.spec)
     assert tuple(batch.y.shape) == (4,)
     assert batch.x.shape[0] == (8 if spec.pair else 4)
     assert batch.x.shape[1] <= spec.l_max

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from ssm_data import DATASETS, DataError, Place, characters, sources
-from ssm_data.batches import NO_TARGET, Windows, loader
+from ssm_data.batches import Windows, loader
 from ssm_data.characters import Enwik8, Text8
+from ssm_data.collate import NO_TARGET
 from ssm_data.corpus import constant_guess
 from ssm_data.splits import Stream
 from ssm_data.wikitext import WikiText2, WikiText103

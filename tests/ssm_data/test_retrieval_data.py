@@ -3,6 +3,7 @@
 import pytest
 from ssm_data import DataError, Place
 from ssm_data.aan import FILES, Retrieval
+from ssm_data.collate import collate
 
 PAPERS = ["parsing is fun", 'a "quoted" title', "x" * 50]
 PAIRS = [(1.0, 0, 1), (0.0, 0, 2), (1.0, 2, 1)]
@@ -39,7 +40,7 @@ def test_reads_pairs(tmp_path, data):
 def test_batch_stacks_first_and_second_members(tmp_path, data):
     prepared = Retrieval(l_max=20).prepare(Place(data, tmp_path / "cache"), progress=False)
     split = prepared.split("test")
-    batch = prepared.collate([split[i] for i in range(3)])
+    batch = collate([split[i] for i in range(3)], prepared.spec)
     assert tuple(batch.x.shape) == (6, 20)
     assert batch.lengths.tolist() == [15, 15, 20, 17, 20, 17]
     assert batch.y.tolist() == [1, 0, 1]

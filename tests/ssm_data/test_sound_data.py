@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from ssm_data import DATASETS, DataError, Place, sounds
 from ssm_data.audio import dequantize, mono, quantize
-from ssm_data.batches import NO_TARGET, loader
+from ssm_data.batches import loader
+from ssm_data.collate import NO_TARGET
 from ssm_data.sounds import SC09, AudioFolder, Beethoven, YouTubeMix, sound_files
 
 RNG = np.random.default_rng(0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from ssm_data import DataError, Place, sources, speech_commands
+from ssm_data.collate import collate
 from ssm_data.speech_commands import COMMANDS, WORDS, SpeechCommands10, SpeechCommands35, stratified
 
 CLIPS = 6  # of each word; the last one is short, the first in the validation list, the second in the testing list
@@ -145,14 +146,14 @@ def test_coefficients_follow_their_formula():
 @pytest.mark.parametrize("step", [2, 3])
 def test_a_lower_rate_takes_every_rth_sample(folder, tmp_path, step):
     prepared = prepare(SpeechCommands10(dropped=30), folder, tmp_path)
-    slow = prepared.every(step)
+    slow = prepared.downsampled(step)
     for split in ("train", "test"):
         for fast_x, slow_x in ((prepared.split(split)[i], slow.split(split)[i]) for i in range(3)):
             np.testing.assert_array_equal(slow_x[0], fast_x[0][::step])
             assert slow_x[1] == fast_x[1]
     assert slow.spec.l_max == slow.split("test")[0][0].shape[0] == -(-16_000 // step)
     assert slow.spec.fingerprint != prepared.spec.fingerprint
-    assert slow.collate([slow.split("test")[0]]).x.shape == (1, slow.spec.l_max, 2)
+    assert collate([slow.split("test")[0]], slow.spec).x.shape == (1, slow.spec.l_max, 2)
 
 
 def test_dropped_samples_read_zero_and_are_marked(folder, tmp_path):

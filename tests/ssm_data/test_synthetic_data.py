@@ -5,6 +5,7 @@ import pytest
 import torch
 from ssm_data import DATASETS, Place
 from ssm_data.batches import loader
+from ssm_data.collate import collate
 from ssm_data.synthetic import Adding, Copying, Delay, Reconstruct, white_noise
 
 
@@ -94,7 +95,7 @@ def test_reconstruct_asks_for_the_end(tmp_path):
 @pytest.mark.parametrize("name", ["adding", "delay", "reconstruct"])
 def test_chance_is_the_error_of_a_constant_guess(name, tmp_path):
     prepared = prepare(DATASETS[name](), tmp_path)
-    targets = torch.cat([prepared.collate([prepared.split("test")[i]]).y.flatten() for i in range(400)])
+    targets = torch.cat([collate([prepared.split("test")[i]], prepared.spec).y.flatten() for i in range(400)])
     assert float(targets.var()) == pytest.approx(prepared.spec.chance, rel=0.12)
 
 

@@ -1,7 +1,7 @@
 """Data sets of the state space benchmarks: obtained, verified, prepared, batched.
 
 ``DATASETS`` maps names to classes of options; ``DATASETS[name](...).prepare(place)`` gives the prepared
-data and :func:`ssm_data.batches.loader` its batches. Only :mod:`ssm_data.batches` imports torch.
+data and :func:`ssm_data.batches.loader` its batches. Options and status need no torch.
 """
 
 from ssm_data.aan import Retrieval

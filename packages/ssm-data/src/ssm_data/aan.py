@@ -99,7 +99,7 @@ class Retrieval(Dataset):
         for split in SPLITS:
             labels = entry.array(f"{split}_labels")
             index = self._subset(split, len(labels))
-            splits[split] = Pairs(Ragged.open(entry, split), entry.array(f"{split}_members"), labels, index)
+            splits[split] = Pairs(index, labels, Ragged.open(entry, split), entry.array(f"{split}_members"))
         d_input = len(entry.meta["vocabulary"])
         return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=2, l_max=self.l_max, pair=True)
 

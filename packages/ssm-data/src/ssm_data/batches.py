@@ -219,8 +219,7 @@ def loader(
     """
     train = split == "train"
     data = prepared.split(split)
-    fresh = train and isinstance(data, Endless)
-    if fresh:
+    if fresh := train and isinstance(data, Endless):
         data = data.seeded(seed)
     batches: _Epochs
     if isinstance(data, Stream):

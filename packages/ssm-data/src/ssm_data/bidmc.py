@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec, digest_of
+from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.splits import Signals, shuffled
 
@@ -86,7 +86,7 @@ class BIDMC(Dataset):
         splits = {}
         for split in SPLITS:
             index = entry.array(split)
-            splits[split] = Signals(signals, targets, index[self._subset(split, len(index))], zero, one)
+            splits[split] = Signals(index[self._subset(split, len(index))], targets, signals, zero, one)
         spec = Spec(
             tokens=False,
             d_input=CHANNELS,
@@ -100,7 +100,7 @@ class BIDMC(Dataset):
             metric="mse",
             chance=float(np.var(splits["test"].labels, dtype=np.float64)),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, *map(digest_of, splits.values())]),
+            fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
         )
         return Prepared(spec, splits)
 

@@ -111,7 +111,7 @@ class _Cifar(Dataset):
         for split, (stored, index) in chosen.items():
             images, labels = entry.array(f"{stored}_images"), entry.array(f"{stored}_labels")
             index = index[self._subset(split, len(index))]
-            splits[split] = Pixels(images, labels, index, self.mean, self.std)
+            splits[split] = Pixels(index, labels, images, self.mean, self.std)
         l_max = images.shape[1] * images.shape[2]
         return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max)
 

@@ -7,19 +7,19 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from ssm_data import cache
 from ssm_data.errors import DataError
-from ssm_data.splits import Signals
+from ssm_data.splits import Labelled, Split
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +35,10 @@ class Spec:
         tokens: the input is integer tokens; otherwise real channels.
         d_input: vocabulary size, or number of channels.
         d_output: number of classes, or of real numbers in a target.
-        target: what is to be predicted, a class or real numbers.
+        target: what is to be predicted: a class, real numbers, or ``labels``, yes (1) or no (0) of each output.
         l_max: no sequence is longer.
+        axes: sizes of (height, width) or (frames, height, width) of images and videos, ``l_max`` positions in all;
+            empty where an input is a sequence.
         l_output: 0 where a sequence has one target; else its last ``l_output`` positions have one each.
         lengths: batches carry lengths, because sequences differ in length.
         pair: an example is two sequences (retrieval).
@@ -51,7 +53,7 @@ class Spec:
     tokens: bool
     d_input: int
     d_output: int
-    target: Literal["class", "value"]
+    target: Literal["class", "value", "labels"]
     l_max: int
     l_output: int
     lengths: bool
@@ -61,6 +63,7 @@ class Spec:
     chance: float
     sizes: dict[str, int]
     fingerprint: str
+    axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,9 @@ class Status:
 class Batch(NamedTuple):
     """One batch.
 
-    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32. ``y``: classes (B,) int64 or values (B, d_output)
-    float32; where positions have targets, classes (B, l_output) with -100 for none, or values
+    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32, of images (B, *axes, d_input). ``y``: classes (B,)
+    int64, or their probabilities (B, d_output) float32 where training images are mixed; values or labels
+    (B, d_output) float32; where positions have targets, classes (B, l_output) with -100 for none, or values
     (B, l_output, d_output). ``lengths``: (B,) int64, or None where all sequences are equally long. For pairs
     ``x`` is (2B, L) and ``lengths`` (2B,), the first members before the second ones.
     """
@@ -100,29 +104,6 @@ class Batch(NamedTuple):
     x: torch.Tensor
     y: torch.Tensor
     lengths: torch.Tensor | None
-
-
-class Split(Protocol):
-    """Examples of one split by number."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: Any, /) -> Any: ...
-    def lengths(self) -> np.ndarray | None:
-        """Length of each example (the longer member of a pair), or None where all are equal."""
-
-
-class Indexed(Split, Protocol):
-    """A split that selects from arrays: ``index`` holds the places of its examples in them."""
-
-    @property
-    def index(self) -> np.ndarray: ...
-
-
-class Labelled(Indexed, Protocol):
-    """A split of classification; ``labels`` holds the classes of its examples."""
-
-    @property
-    def labels(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -140,29 +121,23 @@ class Prepared:
         """Length of each example of a split, or None where all are equally long."""
         return self.splits[name].lengths()
 
-    def every(self, step: int) -> Prepared:
-        """The same data with every ``step``-th sample of each signal, the first one included.
+    def downsampled(self, rate: int) -> Prepared:
+        """The same data with ``rate`` times fewer samples along each axis: signals without a filter, images with one.
 
-        So a model is tested at a sampling rate that it was not trained for; it is told ``rate=step``.
+        So a model is trained or tested at a sampling rate or a resolution of its own; it is told ``rate``.
 
         Raises:
-            ValueError: the examples are no signals.
+            ValueError: the examples are neither signals nor images.
         """
-        signals = {name: split for name, split in self.splits.items() if isinstance(split, Signals)}
-        if len(signals) < len(self.splits):
-            raise ValueError("Only signals can be taken at a lower sampling rate; these data are none.")
+        splits = {name: split.downsampled(rate) for name, split in self.splits.items()}
+        axes = tuple(-(-size // rate) for size in self.spec.axes)
         spec = replace(
             self.spec,
-            l_max=-(-self.spec.l_max // step),
-            fingerprint=cache.digest([self.spec.fingerprint, step]),
+            l_max=prod(axes) if axes else -(-self.spec.l_max // rate),
+            axes=axes,
+            fingerprint=cache.digest([self.spec.fingerprint, rate]),
         )
-        return Prepared(spec, {name: replace(split, step=step) for name, split in signals.items()})
-
-    def collate(self, examples: Sequence[Any]) -> Batch:
-        """Joins examples of one split to a batch, padding on the right with token 0."""
-        from ssm_data import batches
-
-        return batches.collate(examples, self.spec)
+        return Prepared(spec, splits)
 
 
 @dataclass(frozen=True)
@@ -273,7 +248,7 @@ class Dataset(ABC):
             metric="accuracy",
             chance=float(np.bincount(labels).max() / len(labels)),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, *map(digest_of, splits.values())]),
+            fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
         )
         return Prepared(spec, splits)
 
@@ -282,9 +257,3 @@ class Dataset(ABC):
 
     @abstractmethod
     def _open(self, entry: cache.Entry) -> Prepared: ...
-
-
-def digest_of(split: Indexed) -> str:
-    """Hash of what a split takes of the arrays."""
-    index = hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest()
-    return cache.digest([index, split.dropped]) if isinstance(split, Signals) else index

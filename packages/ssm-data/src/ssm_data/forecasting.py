@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec, digest_of
+from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.splits import Horizons
 
@@ -85,7 +85,7 @@ class _Forecast(Dataset):
                     f"too few for past {self.past:,} and future {self.future:,}."
                 )
             index = start + self._subset(split, count)
-            splits[split] = Horizons(values, marks, index, self.past, self.future)
+            splits[split] = Horizons(index, values, marks, self.past, self.future)
             start = end - self.past  # the next split looks back into this one
         spec = Spec(
             tokens=False,
@@ -100,7 +100,9 @@ class _Forecast(Dataset):
             metric="mse",
             chance=splits["test"].variance(),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, self.past, self.future, *map(digest_of, splits.values())]),
+            fingerprint=cache.digest(
+                [entry.fingerprint, self.past, self.future, *(split.digest() for split in splits.values())]
+            ),
         )
         return Prepared(spec, splits)
 

@@ -109,7 +109,7 @@ class Text(Dataset):
         splits = {}
         for split, (stored, index) in chosen.items():
             tokens, labels = Ragged.open(entry, stored), entry.array(f"{stored}_labels")
-            splits[split] = Sequences(tokens, labels, index[self._subset(split, len(index))])
+            splits[split] = Sequences(index[self._subset(split, len(index))], labels, tokens)
         d_input = len(entry.meta["vocabulary"])
         return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=2, l_max=self.l_max)
 

@@ -96,7 +96,7 @@ class ListOps(Dataset):
         splits = {}
         for split in SPLITS:
             labels = entry.array(f"{split}_labels")
-            splits[split] = Sequences(Ragged.open(entry, split), labels, self._subset(split, len(labels)))
+            splits[split] = Sequences(self._subset(split, len(labels)), labels, Ragged.open(entry, split))
         d_input = len(VOCABULARY)
         return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=10, l_max=self.l_max)
 

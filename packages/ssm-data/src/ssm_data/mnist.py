@@ -92,7 +92,7 @@ class SequentialMNIST(Dataset):
         splits = {}
         for split, (stored, index) in chosen.items():
             images, labels = entry.array(f"{stored}_images"), entry.array(f"{stored}_labels")
-            splits[split] = Pixels(images, labels, index[self._subset(split, len(index))], order=pixel_order)
+            splits[split] = Pixels(index[self._subset(split, len(index))], labels, images, order=pixel_order)
         return self._prepared(entry, splits, tokens=False, d_input=1, d_output=10, l_max=len(pixel_order))
 
 

@@ -105,7 +105,7 @@ class Pathfinder(Dataset):
         splits = {}
         for split in SPLITS:
             index = entry.array(split)
-            splits[split] = Pixels(images, labels, index[self._subset(split, len(index))])
+            splits[split] = Pixels(index[self._subset(split, len(index))], labels, images)
         return self._prepared(entry, splits, tokens=False, d_input=1, d_output=2, l_max=images[0].size)
 
 

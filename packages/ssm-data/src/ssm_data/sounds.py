@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ssm_data import audio, cache, miniatures, parallel, speech_commands
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec, digest_of
+from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
 from ssm_data.corpus import constant_guess
 from ssm_data.errors import DataError
 from ssm_data.splits import Generated, Ragged
@@ -46,7 +46,7 @@ class _Sound(Dataset):
         for split in SPLITS:
             tokens = Ragged.open(entry, split)
             index = self._subset(split, len(tokens.lengths()))
-            splits[split] = Generated(tokens, index, audio.SILENCE)
+            splits[split] = Generated(index, tokens, audio.SILENCE)
         if self.miniature:
             l_max = int(splits["test"].lengths().max())
         spec = Spec(
@@ -62,7 +62,7 @@ class _Sound(Dataset):
             metric="bits",
             chance=constant_guess(splits["test"].tokens.flat, "bits"),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, *map(digest_of, splits.values())]),
+            fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
         )
         return Prepared(spec, splits)
 

@@ -139,7 +139,7 @@ class _SpeechCommands(Dataset):
         for split in SPLITS:
             index = entry.array(split)
             index = index[self._subset(split, len(index))]
-            splits[split] = Signals(signals, labels, index, mean, std, self.dropped)
+            splits[split] = Signals(index, labels, signals, mean, std, self.dropped)
         channels = len(mean) + (self.dropped > 0)
         outputs = len(self.words)
         return self._prepared(entry, splits, tokens=False, d_input=channels, d_output=outputs, l_max=signals.shape[1])

@@ -15,7 +15,7 @@ import numpy as np
 
 from ssm_data import cache
 from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
-from ssm_data.splits import Endless, Synthetic
+from ssm_data.splits import EndlessSynthetic, Synthetic
 
 Example = tuple[np.ndarray, np.ndarray]
 RMS = 0.5
@@ -51,7 +51,7 @@ class _Task(Dataset):
 
     def _splits(self) -> dict[str, Synthetic]:
         sizes = self._generated_sizes(MINIATURE if self.miniature else self.sizes)
-        kinds = {split: Endless if self.endless and split == "train" else Synthetic for split in SPLITS}
+        kinds = {split: EndlessSynthetic if self.endless and split == "train" else Synthetic for split in SPLITS}
         return {
             split: kinds[split](self.draw, sizes[split], (self.seed, number)) for number, split in enumerate(SPLITS)
         }

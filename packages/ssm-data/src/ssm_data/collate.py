@@ -1,0 +1,39 @@
+"""Joins examples to a batch of tensors; :mod:`ssm_data.batches` calls it in the processes that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssm_data.contract import Batch, Spec
+
+NO_TARGET = -100  # torch's cross entropy leaves such targets out
+
+
+def collate(examples: Sequence[Any], spec: Spec) -> Batch:
+    """Examples of one split as a batch in the form that the spec describes, padded on the right with token 0."""
+    targets = [example[-1] for example in examples]
+    if spec.target == "class" and spec.l_output:
+        y = torch.from_numpy(padded(targets, NO_TARGET))
+    elif isinstance(targets[0], np.ndarray):
+        y = torch.from_numpy(np.stack(targets))
+    else:
+        y = torch.tensor(targets, dtype=torch.int64)
+    if not spec.tokens:
+        return Batch(torch.from_numpy(np.stack([x for x, _ in examples])), y, None)
+    sequences = [example[0] for example in examples]
+    if spec.pair:
+        sequences += [example[1] for example in examples]
+    lengths = torch.tensor([len(sequence) for sequence in sequences]) if spec.lengths else None
+    return Batch(torch.from_numpy(padded(sequences, 0)), y, lengths)
+
+
+def padded(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
+    """Sequences (L,) of different lengths as one array (B, L) int64, filled on the right with ``value``."""
+    out = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
+    for row, sequence in zip(out, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return out

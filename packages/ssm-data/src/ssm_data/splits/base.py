@@ -1,0 +1,119 @@
+"""What the kinds of splits share: their contract, and arrays that are read from disk by every process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ssm_data.cache import Entry, Writer
+
+
+class Split(Protocol):
+    """Examples of one split by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+    def lengths(self) -> np.ndarray | None:
+        """Length of each example (the longer member of a pair), or None where all are equal."""
+
+    def downsampled(self, rate: int) -> Split:
+        """The same examples with ``rate`` times fewer samples along each axis.
+
+        Raises:
+            ValueError: the examples are neither signals nor images.
+        """
+
+
+class Endless:
+    """Mark of a split whose examples number on without end: of what is drawn or augmented, each epoch reads others."""
+
+    def seeded(self, seed: int) -> Split:
+        """The split whose examples are drawn with a seed."""
+        raise NotImplementedError
+
+
+class OnDisk:
+    """A dataclass whose memory-mapped arrays travel to other processes as paths and not as contents."""
+
+    def __reduce__(self) -> Any:
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return _restore, (type(self), [_Path(v.filename) if isinstance(v, np.memmap) else v for v in values])
+
+    def downsampled(self, rate: int) -> Split:
+        raise ValueError("Only signals and images can be taken at a lower sampling rate; these data are neither.")
+
+
+class _Path(NamedTuple):
+    path: Any
+
+
+def _restore(kind: type, values: list[Any]) -> Any:
+    return kind(*(np.load(v.path, mmap_mode="r") if isinstance(v, _Path) else v for v in values))
+
+
+@dataclass(frozen=True)
+class Ragged(OnDisk):
+    """Sequences of different lengths, end to end: number i is ``flat[offsets[i]:offsets[i + 1]]``."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.flat[self.offsets[index] : self.offsets[index + 1]]
+
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    @staticmethod
+    def store(writer: Writer, name: str, sequences: Sequence[np.ndarray]) -> None:
+        """Writes sequences under a name."""
+        writer.array(f"{name}_flat", np.concatenate(sequences))
+        writer.array(f"{name}_offsets", np.cumsum([0, *map(len, sequences)]))
+
+    @staticmethod
+    def open(entry: Entry, name: str) -> Ragged:
+        """Reads what :meth:`store` wrote."""
+        return Ragged(entry.array(f"{name}_flat"), entry.array(f"{name}_offsets"))
+
+
+@dataclass(frozen=True)
+class Selection(OnDisk):
+    """Examples that are stored at the places ``index``."""
+
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int, /) -> Any:
+        raise NotImplementedError
+
+    def lengths(self) -> np.ndarray | None:
+        return None
+
+    def digest(self) -> str:
+        """Hash of what the split takes of the stored arrays."""
+        return hashlib.sha256(self.index.astype("<i8").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Labelled(Selection):
+    """Examples with a class or a number each, of which ``targets`` holds those of all that are stored."""
+
+    targets: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Those of the examples of this split."""
+        return self.targets[self.index]
+
+
+def shuffled(size: int, seed: int) -> np.ndarray:
+    """The permutation by which ``torch.utils.data.random_split`` cuts a data set with a seeded generator."""
+    import torch
+
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed)).numpy()

@@ -1,0 +1,96 @@
+"""Splits of tokens: sequences and pairs with a class, sequences to be generated, streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ssm_data.splits.base import Labelled, OnDisk, Ragged, Selection
+
+
+@dataclass(frozen=True)
+class Sequences(Labelled):
+    """Token sequences with a class each."""
+
+    tokens: Ragged
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """Tokens (L,) and class."""
+        row = self.index[index]
+        return self.tokens[row], int(self.targets[row])
+
+    def lengths(self) -> np.ndarray:
+        return self.tokens.lengths()[self.index]
+
+
+@dataclass(frozen=True)
+class Pairs(Labelled):
+    """Pairs of token sequences with a class each; sequences ``members[i, 0]`` and ``members[i, 1]``."""
+
+    tokens: Ragged
+    members: np.ndarray
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Tokens (L1,), tokens (L2,) and class."""
+        row = self.index[index]
+        first, second = self.members[row]
+        return self.tokens[first], self.tokens[second], int(self.targets[row])
+
+    def lengths(self) -> np.ndarray:
+        return self.tokens.lengths()[self.members[self.index]].max(axis=1)
+
+
+@dataclass(frozen=True)
+class Generated(Selection):
+    """Sequences of 8-bit samples to be generated one by one, each from those before it; the first from ``start``."""
+
+    tokens: Ragged
+    start: int
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is known (L,) and what is to be predicted (L,)."""
+        target = self.tokens[self.index[index]]
+        return np.append(target.dtype.type(self.start), target[:-1]), target
+
+    def lengths(self) -> np.ndarray:
+        return self.tokens.lengths()[self.index]
+
+
+class Window(NamedTuple):
+    """Where a piece of a stream lies: from ``position`` on in a row of ``length`` tokens from ``start`` on.
+
+    The row is rolled: it begins with its token number ``offset`` and goes round.
+    """
+
+    start: int
+    length: int
+    offset: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Stream(OnDisk):
+    """The first ``size + 1`` of a long sequence of tokens, read in windows of at most ``l_max``.
+
+    Each token but the first is a target.
+    """
+
+    tokens: np.ndarray
+    size: int
+    l_max: int
+
+    def __len__(self) -> int:
+        """Number of targets."""
+        return self.size
+
+    def __getitem__(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of the window, and after each of them the next one; both empty past the end of its row."""
+        start, length, offset, position = window
+        stop = min(position + self.l_max + 1, length)
+        row = self.tokens[start + (offset + np.arange(position, stop)) % length]
+        return row[:-1], row[1:]
+
+    def lengths(self) -> None:
+        return None
