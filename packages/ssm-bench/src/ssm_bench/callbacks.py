@@ -13,10 +13,16 @@ from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ssm_bench.preemption import Preempted, notice
 from ssm_bench.record import write_atomically
+from ssm_bench.status import Status
 
 #: The file that an unfinished run is resumed from.
 LAST = "last.ckpt"
+#: How often a run says how far it is.
+STATUS_SECONDS = 5.0
+#: Processes of one run agree every so many steps whether to save; asking at each would cost them time.
+STEPS_BETWEEN_AGREEMENTS = 10
 
 
 class Keeper(Checkpoint):
@@ -25,6 +31,8 @@ class Keeper(Checkpoint):
     ``last.ckpt`` is a whole training state, written after each epoch and every ``minutes`` within one; ``best.ckpt``
     holds the weights of the epoch with the best validation metric (the earlier of equals). Each file replaces its
     predecessor in one step. What is counted here travels in ``last.ckpt``, so a resumed run goes on without a seam.
+    A run that is told to stop saves at the end of the running batch, or of the epoch where that is its last one or
+    validation has begun.
 
     (A ``Checkpoint``, because Lightning calls those after the module has logged its epoch.)
 
@@ -77,6 +85,7 @@ class Keeper(Checkpoint):
         self._earlier_seconds = state_dict["wall_seconds"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        notice.defer()
         self._saved = time.perf_counter()
 
     def on_train_batch_start(
@@ -90,9 +99,15 @@ class Keeper(Checkpoint):
         now = time.perf_counter()
         self.train_seconds += now - self._since
         self.examples += len(batch.y)
-        if now - self._saved > 60 * self.minutes:
+        # After its last batch an epoch is saved when it is complete: validated, and in the curves.
+        if trainer.is_last_batch:
+            return
+        stop = self._any(trainer, notice.received)
+        if stop or self._any(trainer, now - self._saved > 60 * self.minutes):
             self._save(trainer, self.last, weights_only=False)
             self._saved = now
+        if stop:
+            raise Preempted
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
@@ -104,6 +119,17 @@ class Keeper(Checkpoint):
         self._write_curves()
         self._save(trainer, self.last, weights_only=False)
         self._saved = time.perf_counter()
+        if _agree(trainer, notice.received):
+            raise Preempted
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        notice.release()
+
+    def _any(self, trainer: L.Trainer, wish: bool) -> bool:
+        """Whether any process of the run wishes it; between the steps at which they agree, none does."""
+        if trainer.world_size > 1 and trainer.global_step % STEPS_BETWEEN_AGREEMENTS:
+            return False
+        return _agree(trainer, wish)
 
     def _save(self, trainer: L.Trainer, file: Path, weights_only: bool) -> None:
         temporary = file.with_suffix(".partial")
@@ -119,6 +145,49 @@ class Keeper(Checkpoint):
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(self.folder / "metrics.csv", text.getvalue())
+
+
+def _agree(trainer: L.Trainer, wish: bool) -> bool:
+    return trainer.strategy.reduce_boolean_decision(wish, all=False)
+
+
+class Reporting(L.Callback):
+    """Keeps the status file of a run folder: steps done, time left, and that progress was saved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._status: Status | None = None
+        self._began = 0.0
+        self._first = 0
+        self._written = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._status = Status.read(self.folder) if trainer.is_global_zero else None
+        self._began = time.perf_counter()
+        self._first = trainer.global_step
+        self._write(trainer)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if time.perf_counter() - self._written > STATUS_SECONDS:
+            self._write(trainer)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._status is not None and trainer.global_step > self._first:
+            self._status = self._status.change(self.folder, fruitless=0, step=trainer.global_step)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if self._status is None:
+            return
+        now, step, total = time.perf_counter(), trainer.global_step, int(trainer.estimated_stepping_batches)
+        done = step - self._first
+        left = (now - self._began) / done * (total - step) if done else None
+        self._status = self._status.change(self.folder, step=step, total=total, seconds_left=left)
+        self._written = now
 
 
 class Progressing(L.Callback):

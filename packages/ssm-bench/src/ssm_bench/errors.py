@@ -14,6 +14,10 @@ class RunError(Exception):
     """A run that could not give a result: one sentence. The plan's other cells go on."""
 
 
+class BusyError(RunError):
+    """Another process is at the cell."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist: names it and the nearest known ones."""
     choices = sorted(known)

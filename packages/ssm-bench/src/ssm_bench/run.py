@@ -20,12 +20,13 @@ from ssm_data import batches
 from ssm_data.contract import Place, Prepared
 from ssm_models.model import build_model
 
-from ssm_bench.callbacks import LAST, Keeper, Progressing
+from ssm_bench.callbacks import LAST, Keeper, Progressing, Reporting
 from ssm_bench.config import Recipe, Runtime
-from ssm_bench.errors import RunError
+from ssm_bench.errors import BusyError, RunError
 from ssm_bench.plan import Cell
 from ssm_bench.recipe import as_dict, as_yaml
 from ssm_bench.record import Record, code_version, package_versions, write_atomically
+from ssm_bench.status import attempt
 from ssm_bench.task import ClassificationTask, interface
 
 #: Writing 5 here makes the kernel forget the process's peak memory (proc(5)).
@@ -74,26 +75,33 @@ class DataModule(L.LightningDataModule):
         )
 
 
-def run_cell(cell: Cell, place: Place, out: Path, console: Console) -> Record:
+def run_cell(cell: Cell, place: Place, out: Path, console: Console, wait: float = 0.0) -> Record:
     """The record of the cell: the one on disk if it is done, else that of a run started or resumed now.
 
+    Args:
+        wait: seconds to wait for a process that is at the cell.
+
     Raises:
-        RunError: another process is at this cell, training diverged, or a run that must beat chance did not.
+        BusyError: another process is at this cell.
+        RunError: training diverged, or a run that must beat chance did not.
         ssm_data.contract.DataError: the data cannot be had.
     """
     folder = cell.folder(out)
     done = Record.read(folder)
     if done is not None:
         return done
-    prepared = cell.recipe.data.prepare(place, progress=console.is_terminal)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            record = Record.read(folder) or _run(cell, prepared, folder, console)
+        held = FileLock(folder / ".lock").acquire(timeout=wait)
+    except Timeout:
+        raise BusyError(f"Another process is at it in {folder}.") from None
+    with held, attempt(folder):
+        record = Record.read(folder)
+        if record is None:
+            prepared = cell.recipe.data.prepare(place, progress=console.is_terminal)
+            record = _run(cell, prepared, folder, console)
             record.write(folder)
             (folder / LAST).unlink(missing_ok=True)
-    except Timeout:
-        raise RunError(f"Another process is at it in {folder}.") from None
     return record
 
 
@@ -114,7 +122,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         max_epochs=recipe.trainer.epochs,
         gradient_clip_val=recipe.trainer.gradient_clip,
         logger=_wandb(cell, folder) if runtime.logger == "wandb" else False,
-        callbacks=[keeper, Progressing(console, cell.name, monitor)],
+        callbacks=[keeper, Reporting(folder), Progressing(console, cell.name, monitor)],
         enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -232,5 +240,6 @@ def _quiet() -> None:
         ".*not resumable.*",
         ".*smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*`srun` command is available.*",
     ):
         warnings.filterwarnings("ignore", text)
