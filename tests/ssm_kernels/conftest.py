@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from ssm_kernels import available, host, ops
+from ssm_kernels import available, host
+from ssm_kernels.ops import common
 
 
 @pytest.fixture(scope="session")
 def emulation():
     if host.compiler() is None:
         pytest.skip("the host build needs a C++ compiler (g++, clang++ or CXX)")
-    ops.emulate_on_cpu()
+    common.emulate_on_cpu()
 
 
 @pytest.fixture(params=["cpu", "cuda"])

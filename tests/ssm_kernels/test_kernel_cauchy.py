@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from ssm_kernels import cauchy, ops
+from ssm_kernels import cauchy
+from ssm_kernels.ops import common
 
 EPSILON = torch.finfo(torch.float32).eps
 
@@ -69,8 +70,8 @@ def test_values_and_gradients(device, K, H, M, F):
 
 
 def test_gradients_of_several_tiles_a_block(device, monkeypatch):
-    monkeypatch.setattr(ops, "FULL_GRID", 1)
-    (v, w), y = problem(2, 1, 3), nodes((ops.MAX_TILES + 1) * 128 + 5)
+    monkeypatch.setattr(common, "FULL_GRID", 1)
+    (v, w), y = problem(2, 1, 3), nodes((common.MAX_TILES + 1) * 128 + 5)
     grad = torch.randn(2, 1, y.shape[0], 2)
     assert_gradients(gradients(cauchy, v.to(device), w.to(device), y.to(device), grad), v, w, y, grad)
 

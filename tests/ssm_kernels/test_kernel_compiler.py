@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from ssm_kernels import compiler, ops, runtime
+from ssm_kernels import compiler, host, runtime
 from ssm_kernels.compiler import CompileError, Unit
+from ssm_kernels.ops import cauchy, diagonal_scan, vandermonde
 
 try:
     KNOWN = compiler.supported_architectures()
@@ -14,8 +15,10 @@ except (ImportError, RuntimeError) as error:
     pytest.skip(f"NVRTC cannot be loaded: {error}", allow_module_level=True)
 
 UNITS = {
-    **{f"vandermonde-{L}": ops._vandermonde_unit(L) for L in (1, 257, 1024, 2048, 16384)},
-    **{f"cauchy-{K}": ops._cauchy_unit(K) for K in range(1, ops.MAX_NUMERATORS + 1)},
+    **{f"vandermonde-{L}": vandermonde.unit(L) for L in (1, 257, 1024, 2048, 16384)},
+    **{f"cauchy-{K}": cauchy.unit(K) for K in range(1, cauchy.MAX_NUMERATORS + 1)},
+    **{f"scan-{M}": diagonal_scan.unit(M) for M in (1, 2, 3, 7, 16, 17)},
+    "gradient": Unit("gradient.cu", ()),
 }
 UNIT = UNITS["cauchy-1"]
 
@@ -26,9 +29,10 @@ def _empty_cache(tmp_path, monkeypatch):
 
 
 def test_the_units_cover_every_shape():
-    """All constants that any length or number of numerators leads to are among the units compiled below."""
-    assert {ops._vandermonde_unit(L) for L in range(1, 9000)} <= set(UNITS.values())
-    assert {ops._cauchy_unit(K) for K in range(1, 40)} <= set(UNITS.values())
+    """The constants of any length, number of numerators and number of states are among the units compiled below."""
+    assert {vandermonde.unit(L) for L in range(1, 9000)} <= set(UNITS.values())
+    assert {cauchy.unit(K) for K in range(1, 40)} <= set(UNITS.values())
+    assert {diagonal_scan.unit(M) for M in range(1, 300)} <= set(UNITS.values())
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100", "sm_120"])
@@ -39,12 +43,12 @@ def test_compiles_without_spills(name, architecture):
     compiled = compiler.compile_unit(UNITS[name], architecture)
     assert compiled.cubin.startswith(b"\x7fELF")
     kernels = re.findall(r"Compiling entry function '(\w+)'", compiled.log)
-    assert len(kernels) == 3
+    assert set(kernels) == set(host.kernels(UNITS[name]))
     assert all(kernel.encode() in compiled.cubin for kernel in kernels)
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", compiled.log)
-    assert spills == [("0", "0", "0")] * 3
+    assert spills == [("0", "0", "0")] * len(kernels)
     shared = [int(size) for size in re.findall(r"(\d+) bytes smem", compiled.log)]
-    assert max(shared) <= 48 * 1024
+    assert max(shared, default=0) <= 48 * 1024
 
 
 def test_a_refused_source_shows_the_log(tmp_path):
@@ -96,8 +100,8 @@ def test_the_entry_follows_source_headers_constants_and_architecture(tmp_path, m
 def test_processes_at_once_share_one_cache():
     """Each compiles or reads; none sees half a file; one entry and no temporary file are left."""
     program = (
-        "import hashlib, ssm_kernels.compiler as c, ssm_kernels.ops as o;"
-        "print(hashlib.sha256(c.cubin(o._cauchy_unit(1), 'sm_90')).hexdigest())"
+        "import hashlib, ssm_kernels.compiler as c; from ssm_kernels.ops import cauchy;"
+        "print(hashlib.sha256(c.cubin(cauchy.unit(1), 'sm_90')).hexdigest())"
     )
     processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     digests = {process.communicate(timeout=120)[0].strip() for process in processes}

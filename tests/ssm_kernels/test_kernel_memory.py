@@ -4,29 +4,45 @@ from functools import partial
 
 import pytest
 import torch
-from ssm_kernels import host, ops
+from ssm_kernels import host
 from ssm_kernels.compiler import CompileError, Unit
+from ssm_kernels.ops import cauchy, common, diagonal_scan, vandermonde
 
 pytestmark = pytest.mark.usefixtures("emulation")
 
 
-@pytest.fixture(autouse=True, params=[1, ops.FULL_GRID])
-def _tiles_per_block(request, monkeypatch):
-    """Backward passes with several tiles a block, as large problems have them, and with one."""
-    monkeypatch.setattr(ops, "FULL_GRID", request.param)
+@pytest.fixture(autouse=True, params=[1, common.FULL_GRID])
+def _cuts(request, monkeypatch):
+    """Backward passes with several tiles a block and scans with several segments, and both with one."""
+    monkeypatch.setattr(common, "FULL_GRID", request.param)
+    monkeypatch.setattr(diagonal_scan, "LEAST_SEGMENT", request.param)
+    monkeypatch.setattr(diagonal_scan, "SPLIT", 13)
+
+
+def recurrence(B, L, H, M):
+    """``u, x0, a, b, c`` of a decaying one."""
+    return torch.randn(B, L, H), *(0.7 * torch.rand(*shape, H, M, 2) for shape in ((B,), (), (), ()))
 
 
 PROBLEMS = {
-    "vandermonde": (ops._vandermonde, lambda: (torch.randn(2, 3, 33, 2), -torch.rand(3, 33, 2), 1025)),
+    "vandermonde": (vandermonde.forward, lambda: (torch.randn(2, 3, 33, 2), -torch.rand(3, 33, 2), 1025)),
     "vandermonde_backward": (
-        ops._vandermonde_backward,
+        vandermonde.backward,
         lambda: (torch.randn(2, 3, 2049), torch.randn(2, 3, 33, 2), -torch.rand(3, 33, 2)),
     ),
-    "cauchy": (ops._cauchy, lambda: (torch.randn(9, 2, 33, 2), -torch.rand(2, 33, 2), torch.rand(301))),
+    "cauchy": (cauchy.forward, lambda: (torch.randn(9, 2, 33, 2), -torch.rand(2, 33, 2), torch.rand(301))),
     "cauchy_backward": (
-        ops._cauchy_backward,
+        cauchy.backward,
         lambda: (torch.randn(9, 2, 301, 2), torch.randn(9, 2, 33, 2), -torch.rand(2, 33, 2), torch.rand(301)),
     ),
+    **{f"scan-{M}": (diagonal_scan.forward, partial(recurrence, 2, 71, 5, M)) for M in (3, 33)},
+    **{
+        f"scan_backward-{M}": (
+            diagonal_scan.backward,
+            lambda M=M: (torch.randn(2, 71, 5), torch.randn(2, 5, M, 2), *recurrence(2, 71, 5, M)),
+        )
+        for M in (3, 33)
+    },
 }
 
 

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from ssm_kernels import available, cauchy, ops, vandermonde
+from ssm_kernels import available, cauchy, diagonal_scan, vandermonde
+from ssm_kernels.ops.cauchy import cauchy_backward_op, cauchy_op
+from ssm_kernels.ops.diagonal_scan import diagonal_scan_backward_op, diagonal_scan_op
+from ssm_kernels.ops.vandermonde import vandermonde_backward_op, vandermonde_op
 
 needs_gpu = pytest.mark.skipif(not available()[0], reason=available()[1])
 
@@ -14,21 +17,32 @@ def arguments(device):
     return c, a, y
 
 
+def recurrence(c, a):
+    """``u, x0, a_bar, b_bar, c`` of a scan with the same c and rates a."""
+    u, x0, b = torch.randn(2, 37, 3), torch.randn(2, 3, 5, 2), torch.randn(3, 5, 2)
+    return u.to(c), x0.to(c), torch.view_as_real(torch.view_as_complex(a).exp()), b.to(c), c
+
+
+def all_three(c, a, y):
+    kernel, product = vandermonde(c, a, 2 * y.shape[0] + 1), cauchy(c, a, y)
+    outputs, state = diagonal_scan(*recurrence(c, a))
+    return sum(each.square().sum() for each in (kernel, product, outputs, state))
+
+
 def test_registration(device):
     """Schema, fake kernels, autograd and ahead-of-time dispatch with dynamic shapes."""
     c, a, y = arguments(device)
     c.requires_grad_()
     a.requires_grad_()
-    torch.library.opcheck(ops.vandermonde_op, (c, a, 41))
-    torch.library.opcheck(ops.cauchy_op, (c, a, y))
+    torch.library.opcheck(vandermonde_op, (c, a, 41))
+    torch.library.opcheck(cauchy_op, (c, a, y))
+    leaves = [each.detach().requires_grad_() for each in recurrence(c, a)]
+    torch.library.opcheck(diagonal_scan_op, (*leaves[:4], leaves[4][0]))
 
 
 def test_compiled_code_is_the_same(device):
-    def both(c, a, y):
-        return vandermonde(c, a, 2 * y.shape[0] + 1).square().sum() + cauchy(c, a, y).square().sum()
-
     results = []
-    for function in (both, torch.compile(both, backend="aot_eager", fullgraph=True)):
+    for function in (all_three, torch.compile(all_three, backend="aot_eager", fullgraph=True)):
         torch.manual_seed(0)
         c, a, y = arguments(device)
         c.requires_grad_()
@@ -42,9 +56,11 @@ def test_compiled_code_is_the_same(device):
 def test_backward_repeats_bit_for_bit(device):
     c, a, y = arguments(device)
     grads = torch.randn(2, 3, 9001, device=device), torch.randn(2, 3, 37, 2, device=device)
+    scan = recurrence(c, a)
     for backward in (
-        lambda: ops.vandermonde_backward_op(grads[0], c, a),
-        lambda: ops.cauchy_backward_op(grads[1], c, a, y),
+        lambda: vandermonde_backward_op(grads[0], c, a),
+        lambda: cauchy_backward_op(grads[1], c, a, y),
+        lambda: diagonal_scan_backward_op(scan[0], scan[1], *scan[:4], c[0]),
     ):
         for first, second in zip(backward(), backward(), strict=True):
             assert torch.equal(first, second)
@@ -57,8 +73,11 @@ def test_other_streams_and_graph_replay():
     c.requires_grad_()
     a.requires_grad_()
 
+    more = [each.detach() for each in recurrence(c, a)[:2]]
+
     def step():
-        loss = vandermonde(c, a, 1025).square().sum() + cauchy(c, a, y).square().sum()
+        outputs, _ = diagonal_scan(*more, a / 20, a, c)
+        loss = vandermonde(c, a, 1025).square().sum() + cauchy(c, a, y).square().sum() + outputs.square().sum()
         return torch.autograd.grad(loss, (c, a))
 
     side = torch.cuda.Stream()

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from ssm_kernels import ops, vandermonde
+from ssm_kernels import vandermonde
+from ssm_kernels.ops import common
 
 EPSILON = torch.finfo(torch.float32).eps
 
@@ -80,8 +81,8 @@ def test_long_gradients(device):
 
 
 def test_gradients_of_several_tiles_a_block(device, monkeypatch):
-    monkeypatch.setattr(ops, "FULL_GRID", 1)
-    L = (ops.MAX_TILES + 1) * 1024 + 5
+    monkeypatch.setattr(common, "FULL_GRID", 1)
+    L = (common.MAX_TILES + 1) * 1024 + 5
     c, a = problem(1, 1, 3, dt=1e-3)
     grad = torch.randn(1, 1, L)
     assert_gradients(gradients(vandermonde, (c.to(device), a.to(device)), L, grad), c, a, L, grad)

@@ -92,7 +92,7 @@ KERNEL cauchy_forward(const float2 *__restrict__ v, const float2 *__restrict__ w
 
 // With r = 1 / (i y - w) and s = 1 / (i y - conj(w)), the moments of the gradient g of the output
 //   S[k, h, m] = sum_f conj(r) g + s conj(g),   T[k, h, m] = sum_f conj(r)^2 g + s^2 conj(g),
-// over the block's share of the nodes, tiles of THREADS; moments is (chunks, K, H, M, 4).
+// over the block's share of the nodes, tiles of THREADS: dv = S and dw = sum_k conj(v) T. moments is (chunks, K, H, M, 4).
 // Grid (H, chunks, ceil(K / NUMERATORS) ceil(M / 32)); a lane owns a pole, a warp a quarter of each tile.
 KERNEL cauchy_moments(const float2 *__restrict__ g, const float2 *__restrict__ w, const float *__restrict__ y,
                       float4 *__restrict__ moments, int K, int H, int M, int F, int tiles) {
@@ -134,12 +134,7 @@ KERNEL cauchy_moments(const float2 *__restrict__ g, const float2 *__restrict__ w
   }
 
 #pragma unroll
-  for (int k = 0; k < NUMERATORS; ++k) {
-    part[warp][k][lane].x = first[k].x;
-    part[warp][k][lane].y = first[k].y;
-    part[warp][k][lane].z = second[k].x;
-    part[warp][k][lane].w = second[k].y;
-  }
+  for (int k = 0; k < NUMERATORS; ++k) part[warp][k][lane] = both(first[k], second[k]);
   __syncthreads();
   for (int k = warp; k < NUMERATORS && k0 + k < K; k += WARPS) {
     if (m >= M) break;
@@ -148,24 +143,4 @@ KERNEL cauchy_moments(const float2 *__restrict__ g, const float2 *__restrict__ w
     for (int i = 1; i < WARPS; ++i) total = add(total, part[i][k][lane]);
     moments[((blockIdx.y * static_cast<long long>(K) + k0 + k) * H + h) * M + m] = total;
   }
-}
-
-// dv = S, dw = sum_k conj(v) T, the chunks summed in a fixed order. Grid (ceil(H M / THREADS)).
-KERNEL cauchy_gradient(const float4 *__restrict__ moments, const float2 *__restrict__ v, float2 *__restrict__ dv,
-                       float2 *__restrict__ dw, int K, int HM, int chunks) {
-  const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
-  if (i >= HM) return;
-  const long long KHM = static_cast<long long>(K) * HM;
-  float2 slope = complex(0.0f, 0.0f);
-  for (long long j = i; j < KHM; j += HM) {
-    float2 s = complex(0.0f, 0.0f), t = complex(0.0f, 0.0f);
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      const float4 both = moments[chunk * KHM + j];
-      s = add(s, complex(both.x, both.y));
-      t = add(t, complex(both.z, both.w));
-    }
-    dv[j] = s;
-    slope = mul_add(conj(v[j]), t, slope);
-  }
-  dw[i] = slope;
 }

@@ -13,6 +13,15 @@ __device__ __forceinline__ float2 conj(float2 z) { return complex(z.x, -z.y); }
 __device__ __forceinline__ float2 add(float2 a, float2 b) { return complex(a.x + b.x, a.y + b.y); }
 
 // Two complex numbers at once.
+__device__ __forceinline__ float4 both(float2 first, float2 second) {
+  float4 pair;
+  pair.x = first.x;
+  pair.y = first.y;
+  pair.z = second.x;
+  pair.w = second.y;
+  return pair;
+}
+
 __device__ __forceinline__ float4 add(float4 a, float4 b) {
   float4 sum;
   sum.x = a.x + b.x;

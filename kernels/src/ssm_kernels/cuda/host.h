@@ -25,9 +25,9 @@ static Index gridDim, blockDim, blockIdx, threadIdx;
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-// All shared arrays lie in one section, so that a new block can find them filled with NaN.
+// All shared arrays, if there are any, lie in one section, so that a new block can find them filled with NaN.
 #define __shared__ static __attribute__((section("block_shared")))
-extern "C" char __start_block_shared[], __stop_block_shared[];
+extern "C" __attribute__((weak)) char __start_block_shared[], __stop_block_shared[];
 
 inline void sincospif(float x, float *sine, float *cosine) {
   *sine = static_cast<float>(std::sin(M_PI * static_cast<double>(x)));

@@ -63,7 +63,7 @@ KERNEL vandermonde_forward(const float2 *__restrict__ c, const float2 *__restric
 }
 
 // With E = exp(a l), the two moments of the gradient g of K that the gradients of c and a are made of,
-//   S0[c, h, m] = sum_l g E,   S1[c, h, m] = sum_l l g E,
+//   S0[c, h, m] = sum_l g E,   S1[c, h, m] = sum_l l g E,   dc = 2 conj(S0),   da = sum_c conj(c) 2 conj(S1),
 // over the block's share of l, tiles one after another; moments is (chunks, C H, M, 4). Grid (C H, chunks, ceil(M / 32)).
 KERNEL vandermonde_moments(const float *__restrict__ g, const float2 *__restrict__ a, float4 *__restrict__ moments,
                            int H, int M, int L, int tiles) {
@@ -124,10 +124,7 @@ KERNEL vandermonde_moments(const float *__restrict__ g, const float2 *__restrict
     }
   }
 
-  part[warp][lane].x = s0.x;
-  part[warp][lane].y = s0.y;
-  part[warp][lane].z = s1.x;
-  part[warp][lane].w = s1.y;
+  part[warp][lane] = both(scale(2.0f, conj(s0)), scale(2.0f, conj(s1)));
   __syncthreads();
   if (warp == 0 && m < M) {
     float4 total = part[0][lane];
@@ -135,24 +132,4 @@ KERNEL vandermonde_moments(const float *__restrict__ g, const float2 *__restrict
     for (int i = 1; i < WARPS; ++i) total = add(total, part[i][lane]);
     moments[(blockIdx.y * static_cast<long long>(gridDim.x) + row) * M + m] = total;
   }
-}
-
-// dc = 2 conj(S0), da = 2 conj(sum_c c S1), the chunks summed in a fixed order. Grid (ceil(H M / THREADS)).
-KERNEL vandermonde_gradient(const float4 *__restrict__ moments, const float2 *__restrict__ c, float2 *__restrict__ dc,
-                            float2 *__restrict__ da, int C, int HM, int chunks) {
-  const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
-  if (i >= HM) return;
-  const long long CHM = static_cast<long long>(C) * HM;
-  float2 slope = complex(0.0f, 0.0f);
-  for (long long j = i; j < CHM; j += HM) {
-    float2 s0 = complex(0.0f, 0.0f), s1 = complex(0.0f, 0.0f);
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      const float4 s = moments[chunk * CHM + j];
-      s0 = add(s0, complex(s.x, s.y));
-      s1 = add(s1, complex(s.z, s.w));
-    }
-    dc[j] = scale(2.0f, conj(s0));
-    slope = mul_add(c[j], s1, slope);
-  }
-  da[i] = scale(2.0f, conj(slope));
 }

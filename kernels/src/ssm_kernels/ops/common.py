@@ -1,0 +1,88 @@
+"""What every operator needs: registration with torch, checks, and arithmetic of grids."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import CustomOpDef
+
+from ssm_kernels import host, runtime
+from ssm_kernels.compiler import THREADS, Unit
+from ssm_kernels.runtime import Launch
+
+WARP = 32
+TERMS = 32
+"""Terms of a sum that a block holds in shared memory at a time."""
+FULL_GRID = 1024
+"""Blocks that fill any current GPU; the backward passes give a block more work only beyond it."""
+MAX_TILES = 8
+
+IMPLEMENTATIONS: dict[CustomOpDef, Callable] = {}
+"""Every registered operator with the function behind it, whose first argument is the launch."""
+
+
+def operator(name: str, schema: str, implementation: Callable, fake: Callable) -> CustomOpDef:
+    """Registers ``implementation(launch, *arguments)`` as ``ssm_kernels::name`` for CUDA devices."""
+    registered = torch.library.custom_op(
+        f"ssm_kernels::{name}",
+        partial(implementation, runtime.launch),
+        mutates_args=(),
+        device_types="cuda",
+        schema=schema,
+    )
+    registered.register_fake(fake)
+    IMPLEMENTATIONS[registered] = implementation
+    return registered
+
+
+def emulate_on_cpu() -> None:
+    """Gives the operators CPU kernels: the host build of the same sources (``host``). For tests only."""
+    for registered, implementation in IMPLEMENTATIONS.items():
+        registered.register_kernel("cpu", partial(implementation, host.launch))
+
+
+def keep_inputs(ctx: Any, inputs: tuple, output: Any) -> None:
+    """For ``register_autograd``: the backward pass receives all tensors among the inputs."""
+    ctx.save_for_backward(*(each for each in inputs if isinstance(each, Tensor)))
+
+
+def gradient(launch: Launch, moments: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """``(dv, dw)`` from the moments (chunks, K, H, M, 4) of coefficients v (K, H, M, 2); see gradient.cu."""
+    chunks, K, H, M, _ = moments.shape
+    dv, dw = torch.empty_like(v), v.new_empty(H, M, 2)
+    grid = (blocks(H * M, THREADS), 1, 1)
+    launch(Unit("gradient.cu", ()), "gradient", grid, (moments, v, dv, dw, K, H * M, chunks))
+    return dv, dw
+
+
+def check_float32(**tensors: Tensor) -> None:
+    """Raises ValueError unless all are float32 on one device."""
+    first = next(iter(tensors.values()))
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"The CUDA kernels compute in float32, but {name} is {tensor.dtype}; convert it first.")
+        if tensor.device != first.device:
+            raise ValueError(f"{name} is on {tensor.device} and the others on {first.device}; move them together.")
+
+
+def shapes(*tensors: Tensor) -> str:
+    """``(2, 3) and (4,)``."""
+    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """Contiguous and aligned for float2 loads, which a slice of a packed tensor may not be."""
+    whole = tensor.contiguous()
+    return whole if whole.data_ptr() % 8 == 0 else whole.clone()
+
+
+def blocks(size: int, block: int) -> int:
+    """How many blocks cover a size."""
+    return -(-size // block)
+
+
+def tiles_per_block(tiles: int, rows: int) -> int:
+    """Tiles that one block of a backward pass treats, given the grid's other extent; from shapes alone."""
+    return max(1, min(MAX_TILES, tiles * rows // FULL_GRID))

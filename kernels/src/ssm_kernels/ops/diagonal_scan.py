@@ -1,0 +1,138 @@
+"""The recurrence of a diagonal SSM, launched by way of cuda/scan.cu."""
+
+from torch import Tensor
+
+from ssm_kernels.compiler import THREADS, Unit
+from ssm_kernels.ops import common
+from ssm_kernels.ops.common import WARP, blocks, dense
+from ssm_kernels.runtime import Launch
+
+SPLIT = 256
+"""Time is cut into segments where sequences make fewer blocks than this; cutting costs two thirds more arithmetic."""
+LEAST_SEGMENT = 256
+"""Samples of a segment, at least."""
+
+
+def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``, in one fused kernel.
+
+    For a single sample, and wherever sequences are many, one launch does it all; the states stay in registers.
+    For few and long ones, two more launches find the states at the borders of segments first.
+
+    Args:
+        u: (B, L, H) real input.
+        x0: (B, H, M, 2) complex state before the first sample; any M.
+        a_bar: (H, M, 2) complex, of modulus at most about 1.
+        b_bar: (H, M, 2) complex.
+        c: (C, H, M, 2) complex; any number of channels C.
+
+    Returns: y (B, L, C, H) real, and the state after the last sample (B, H, M, 2).
+
+    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
+    """
+    tensors = {"u": u, "x0": x0, "a_bar": a_bar, "b_bar": b_bar, "c": c}
+    common.check_float32(**tensors)
+    if u.dim() != 3 or c.dim() != 4 or 0 in (*u.shape, *c.shape):
+        fits = False
+    else:
+        (B, L, H), (C, _, M, _) = u.shape, c.shape
+        expected = (B, H, M, 2), (H, M, 2), (H, M, 2), (C, H, M, 2)
+        fits = all(each.shape == shape for each, shape in zip((x0, a_bar, b_bar, c), expected, strict=True))
+    if not fits:
+        raise ValueError(
+            "diagonal_scan takes u (B, L, H), x0 (B, H, M, 2), a_bar (H, M, 2), b_bar (H, M, 2) and c (C, H, M, 2), "
+            f"not {common.shapes(*tensors.values())}."
+        )
+    # Channels are further heads with the same input and state.
+    y, x = diagonal_scan_op(
+        u.unsqueeze(2).expand(B, L, C, H).flatten(2),
+        x0.unsqueeze(1).expand(B, C, H, M, 2).flatten(1, 2),
+        a_bar.expand(C, H, M, 2).flatten(0, 1),
+        b_bar.expand(C, H, M, 2).flatten(0, 1),
+        c.flatten(0, 1),
+    )
+    return y.view(B, L, C, H), x if C == 1 else x[:, :H]
+
+
+def unit(M: int) -> Unit:
+    """The source, specialised to a number of states."""
+    return Unit("scan.cu", (("WIDTH", min(WARP, 1 << (M - 1).bit_length())),))
+
+
+def head_blocks(H: int, M: int) -> int:
+    """Blocks that cover the heads of one row of the batch."""
+    return blocks(H, THREADS // dict(unit(M).constants)["WIDTH"])
+
+
+def segment_length(B: int, L: int, H: int, M: int) -> int:
+    """Samples of a segment; L where time is not cut."""
+    segments = max(1, min(L // LEAST_SEGMENT, SPLIT // (B * head_blocks(H, M))))
+    return blocks(L, segments)
+
+
+def states(launch: Launch, u: Tensor, begin: Tensor, a: Tensor, b: Tensor, c: Tensor, transposed: bool) -> Tensor:
+    """States (B, segments, H, M, 2) that the segments start from, in the direction of the scan, from ``begin``."""
+    (B, L, H), M = u.shape, a.shape[1]
+    Q = segment_length(B, L, H, M)
+    segments = blocks(L, Q)
+    if segments == 1:
+        return begin
+    out = begin.new_empty(B, segments, H, M, 2)
+    grid = (B * head_blocks(H, M), segments, blocks(M, WARP))
+    launch(unit(M), "scan_ends", grid, (u, a, b, c, out, H, M, L, Q, transposed))
+    grid = (blocks(B * H * M, THREADS), 1, 1)
+    launch(unit(M), "scan_carry", grid, (begin, a, out, B, H * M, segments, L, Q, transposed))
+    return out
+
+
+def outputs(
+    launch: Launch, u: Tensor, starts: Tensor, a: Tensor, b: Tensor, c: Tensor, transposed: bool
+) -> tuple[Tensor, Tensor]:
+    """Outputs (B, L, H) and the last state (B, H, M, 2) from the states that the segments start from."""
+    (B, L, H), M = u.shape, a.shape[1]
+    Q = segment_length(B, L, H, M)
+    y, last = u.new_empty(B, L, H), a.new_empty(B, H, M, 2)
+    grid = (B * head_blocks(H, M), blocks(L, Q), 1)
+    launch(unit(M), "scan_outputs", grid, (u, starts, a, b, c, y, last, H, M, L, Q, transposed))
+    return y, last
+
+
+def forward(launch: Launch, u: Tensor, x0: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    u, x0, a, b, c = map(dense, (u, x0, a, b, c))
+    return outputs(launch, u, states(launch, u, x0, a, b, c, False), a, b, c, False)
+
+
+def backward(
+    launch: Launch, grad_y: Tensor, grad_x: Tensor, u: Tensor, x0: Tensor, a: Tensor, b: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grad_y, grad_x, u, x0, a, b, c = map(dense, (grad_y, grad_x, u, x0, a, b, c))
+    (B, L, H), M = u.shape, a.shape[1]
+    Q = segment_length(B, L, H, M)
+    segments = blocks(L, Q)
+    starts = states(launch, u, x0, a, b, c, False)
+    stops = states(launch, grad_y, grad_x, a, b, c, True)
+    du, dx0 = outputs(launch, grad_y, stops, a, b, c, True)
+    parts = a.new_empty(3, B * segments, H, M, 2)
+    grid = (B * head_blocks(H, M), segments, blocks(M, WARP))
+    launch(unit(M), "scan_gradients", grid, (u, grad_y, starts, stops, a, b, c, parts, H, M, L, Q))
+    da, db, dc = (each.sum(0) for each in parts)
+    return du, dx0, da, db, dc
+
+
+diagonal_scan_op = common.operator(
+    "diagonal_scan",
+    "(Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
+    forward,
+    lambda u, x0, a, b, c: (u.new_empty(u.shape), x0.new_empty(x0.shape)),
+)
+diagonal_scan_backward_op = common.operator(
+    "diagonal_scan_backward",
+    "(Tensor grad_y, Tensor grad_x, Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    backward,
+    lambda grad_y, grad_x, *inputs: tuple(each.new_empty(each.shape) for each in inputs),
+)
+diagonal_scan_op.register_autograd(
+    lambda ctx, grad_y, grad_x: diagonal_scan_backward_op(grad_y, grad_x, *ctx.saved_tensors),
+    setup_context=common.keep_inputs,
+)
