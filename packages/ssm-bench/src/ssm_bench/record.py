@@ -16,6 +16,8 @@ from typing import Any
 from ssm_bench.errors import UserError
 
 FILE = "record.json"
+#: In a copy of the checkout: the version of the code that was copied.
+CODE_FILE = "code-version"
 PACKAGES = ("torch", "lightning", "numpy", "hydra-core", "ssm-core", "ssm-models", "ssm-data", "ssm-bench")
 
 
@@ -29,7 +31,8 @@ class Record:
         chance: what the best constant guess reaches on the test split.
         wall_seconds: training and evaluation, all resumed parts together.
         samples_per_second: training examples a second of training.
-        peak_memory_bytes: of the accelerator where there is one, else of the process.
+        peak_memory_bytes: of the accelerator where there is one, else of the process; of the first of several.
+        processes: how many shared each batch.
         recipe, overrides: the full recipe, and the ``key=value`` words that changed the published one.
         code: commit of the checkout and whether it had uncommitted changes; the package version outside a checkout.
     """
@@ -58,6 +61,7 @@ class Record:
     packages: dict[str, str]
     command: str
     finished: str
+    processes: int = 1
 
     @property
     def value(self) -> float:
@@ -100,8 +104,11 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def code_version() -> str:
-    """``commit`` or ``commit-dirty`` of the checkout, else the installed version."""
+    """``commit`` or ``commit-dirty`` of the checkout or of what it is a copy of, else the installed version."""
     here = Path(__file__).resolve().parent
+    copied = here.parents[3] / CODE_FILE
+    if copied.is_file():
+        return copied.read_text().strip()
 
     def git(*words: str) -> str:
         return subprocess.run(

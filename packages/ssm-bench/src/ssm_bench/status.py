@@ -1,6 +1,6 @@
 """The status file of a run folder: who is at the cell, how far, and what went wrong. Does not import torch.
 
-Written by the process that runs the cell, and by its supervisor where that process no longer can; read by ``bench jobs``.
+Written by the process that runs the cell, and by its supervisor where that one no longer can; read by ``bench jobs``.
 """
 
 from __future__ import annotations
@@ -105,10 +105,17 @@ def attempt(folder: Path) -> Iterator[None]:
     _end(folder, "done", "")
 
 
+def fail(folder: Path, reason: str) -> None:
+    """Say that the cell failed where its own process could not."""
+    if Status.read(folder) is None:
+        begin(folder)
+    _end(folder, "failed", reason)
+
+
 def _end(folder: Path, state: str, reason: str) -> None:
     status = Status.read(folder)
-    if status is not None:
-        status.change(folder, state=state, reason=reason, seconds_left=None)
+    assert status is not None, f"{folder / FILE} vanished"
+    status.change(folder, state=state, reason=reason, seconds_left=None)
 
 
 def sentence(error: BaseException) -> str:

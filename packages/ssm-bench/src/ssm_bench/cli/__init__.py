@@ -73,6 +73,7 @@ def _dispatch(words: list[str]) -> int:
     if overrides and "overrides" not in args:
         parser.error(f"{overrides[0]} changes a recipe, and this verb takes none")
     args.overrides = overrides
+    args.command = words
     return module.run(args)
 
 

@@ -28,6 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: runs)")
     parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="run N cells at a time, each in a process of its own; cores and GPUs are shared out",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print recipe, state of the data and a time estimate; start nothing",
@@ -55,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         benchmark.check_task(task)
     for model in args.model:
         benchmark.check_model(model)
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers}: at least one must do the work.")
     if args.data is not None and not args.data.is_dir():
         raise UserError(f"--data {args.data} is no folder.")
     scale, chosen_for = (args.scale, "") if args.scale else _default_scale()
@@ -76,10 +84,16 @@ def run(args: argparse.Namespace) -> int:
             describe(cell, place, args.out, console)
         return 0
 
-    from ssm_bench.launch.local import run_plan
     from ssm_bench.table import as_rich, make_results
 
-    outcomes = run_plan(plan, place, args.out, console)
+    if args.workers:
+        from ssm_bench.launch.workers import run_with_workers
+
+        outcomes = run_with_workers(plan, place, args.out, args.workers, args.command, console)
+    else:
+        from ssm_bench.launch.local import run_plan
+
+        outcomes = run_plan(plan, place, args.out, console)
     console.print()
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     console.print(as_rich(make_results(benchmark, scale, records)))
@@ -87,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         console.print(f"\n[red]{len(failed)} of {len(outcomes)} runs gave no result:")
         for outcome in failed:
-            console.print(f"  {outcome.cell.name}: {outcome.reason}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"  {outcome.cell.name}: {outcome.note}", highlight=False, markup=False, soft_wrap=True)
     return 1 if failed else 0
 
 
