@@ -1,7 +1,9 @@
 """The operators as torch sees them: registration, compilation, determinism; streams and graphs on a GPU."""
 
 import pytest
+import ssm_core.ops  # noqa: F401
 import torch
+from ssm_core.backends import OPERATORS
 from ssm_kernels import available, cauchy, diagonal_scan, vandermonde
 from ssm_kernels.ops.cauchy import cauchy_backward_op, cauchy_op
 from ssm_kernels.ops.diagonal_scan import diagonal_scan_backward_op, diagonal_scan_op
@@ -38,6 +40,11 @@ def test_registration(device):
     torch.library.opcheck(cauchy_op, (c, a, y))
     leaves = [each.detach().requires_grad_() for each in recurrence(c, a)]
     torch.library.opcheck(diagonal_scan_op, (*leaves[:4], leaves[4][0]))
+
+
+@pytest.mark.parametrize("name", ["vandermonde", "cauchy", "diagonal_scan", "ssm_step"])
+def test_ssm_core_prefers_the_kernels(name):
+    assert next(iter(OPERATORS[name].implementations)) == "cuda"
 
 
 def test_compiled_code_is_the_same(device):

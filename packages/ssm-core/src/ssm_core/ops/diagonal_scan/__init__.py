@@ -9,12 +9,14 @@ from ssm_core.backends import (
     at_least_float32,
     float64_refusal,
     full_precision,
+    kernels_refusal,
 )
-from ssm_core.ops.diagonal_scan import naive, torch
+from ssm_core.ops.diagonal_scan import cuda, naive, torch
 
 _diagonal_scan = Operator(
     "diagonal_scan",
     {
+        Backend.CUDA: Implementation(cuda.diagonal_scan, kernels_refusal),
         Backend.TORCH: Implementation(torch.diagonal_scan, float64_refusal),
         Backend.NAIVE: Implementation(naive.diagonal_scan),
     },

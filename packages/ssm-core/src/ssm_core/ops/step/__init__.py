@@ -2,12 +2,16 @@
 
 from torch import Tensor
 
-from ssm_core.backends import Backend, Implementation, Operator
-from ssm_core.ops.step import naive, torch
+from ssm_core.backends import Backend, Implementation, Operator, kernels_refusal
+from ssm_core.ops.step import cuda, naive, torch
 
 _ssm_step = Operator(
     "ssm_step",
-    {Backend.TORCH: Implementation(torch.ssm_step), Backend.NAIVE: Implementation(naive.ssm_step)},
+    {
+        Backend.CUDA: Implementation(cuda.ssm_step, kernels_refusal),
+        Backend.TORCH: Implementation(torch.ssm_step),
+        Backend.NAIVE: Implementation(naive.ssm_step),
+    },
 )
 
 
