@@ -120,14 +120,14 @@ def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[R
     return build(Recipe, recipe, ""), runtime
 
 
-def build(cls: Any, values: Mapping[str, Any], prefix: str) -> Any:
+def build(cls: Any, values: Mapping[str, Any], prefix: str, kind: str = "recipe key") -> Any:
     """A frozen dataclass of class ``cls`` from plain values, or a sentence that says which key or value is wrong."""
     from pydantic import ValidationError
 
     names = {f.name for f in dataclasses.fields(cls)}
     for key in values:
         if key not in names:
-            raise unknown("recipe key", prefix + key, (prefix + name for name in names))
+            raise unknown(kind, prefix + key, (prefix + name for name in names))
     try:
         return _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
