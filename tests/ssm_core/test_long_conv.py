@@ -96,6 +96,22 @@ def test_compiles_whole():
         torch.testing.assert_close(one, other)
 
 
+def test_blocks_are_put_together(monkeypatch):
+    """Blocks of samples, of features, and what is left over of both."""
+    for B, H, block in ((7, 3, 3 * 2 * 108), (2, 37, 2 * 16 * 108)):
+        tensors = inputs(B, 53, H, 2, 53, 52)
+        whole = long_conv(*tensors)
+        grad = torch.randn_like(whole)
+        expected = torch.autograd.grad(whole, tensors, grad)
+        monkeypatch.setattr(fast_form, "_BLOCK", block // torch.get_num_threads())
+        assert len(list(fast_form._blocks(tensors[0], 2 * 108))) > 2
+        parts = long_conv(*tensors)
+        torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+        for one, other in zip(torch.autograd.grad(parts, tensors, grad), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        monkeypatch.undo()
+
+
 def test_custom_operator_is_sound():
     g, u = torch.randn(3, 2, 4, 5, dtype=torch.complex128), torch.randn(3, 4, 5, dtype=torch.complex128)
     torch.library.opcheck(fast_form._correlate, (g, u))

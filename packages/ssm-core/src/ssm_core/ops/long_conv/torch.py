@@ -1,14 +1,19 @@
 """The long convolution by FFT, with a backward pass that keeps the spectra.
 
 Two transforms of the batch forward and two backward: the spectrum of the input serves both the output
-and the gradient of the kernel.
+and the gradient of the kernel. On a CPU, samples and features go through in blocks that stay in the cache.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+_BLOCK = 2**18  # real numbers that are transformed at once for each thread: what fits a core's cache
+_LINE = 16  # features that share a cache line
+_ODD = 16  # numbers added to rows whose length is a power of two, which would fall into one cache set
 
 
 def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None) -> Tensor:
@@ -27,27 +32,64 @@ class _LongConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, k: Tensor, n: int) -> Tensor:
-        u_spectrum = torch.fft.rfft(u.transpose(1, 2), n)  # (B, H, F)
         k_spectrum = torch.fft.rfft(k, n)  # (C, H, F)
-        y = torch.fft.irfft(u_spectrum.unsqueeze(1) * k_spectrum, n)
-        ctx.save_for_backward(u_spectrum, k_spectrum)
-        ctx.sizes = u.shape[1], k.shape[-1], n
-        return y[..., : u.shape[1]].permute(0, 3, 1, 2)
+        y = u.new_empty(*u.shape[:2], *k.shape[:2])
+        u_spectra = []
+        for b, h in _blocks(u, k.shape[0] * n):
+            spectrum = _spectrum(u[b, :, h].transpose(1, 2), n)  # (b, h, F)
+            u_spectra.append(spectrum)
+            response = torch.fft.irfft(spectrum.unsqueeze(1) * k_spectrum[:, h], n)
+            y[b, ..., h] = _head(response, u.shape[1]).permute(0, 3, 1, 2)
+        ctx.save_for_backward(k_spectrum, *u_spectra)
+        ctx.sizes = k.shape[-1], n
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        u_spectrum, k_spectrum = ctx.saved_tensors
-        L, K, n = ctx.sizes
-        g = torch.fft.rfft(grad.permute(0, 2, 3, 1), n)  # (B, C, H, F)
-        grad_u = grad_k = None
-        if ctx.needs_input_grad[1]:
-            grad_k = torch.fft.irfft(_correlate(g, u_spectrum), n)[..., :K]
-        if ctx.needs_input_grad[0]:
-            spectrum = g.mul_(k_spectrum.conj())
-            spectrum = spectrum.squeeze(1) if spectrum.shape[1] == 1 else spectrum.sum(1)
-            grad_u = torch.fft.irfft(spectrum, n)[..., :L].transpose(1, 2)
-        return grad_u, grad_k, None
+        k_spectrum, *u_spectra = ctx.saved_tensors
+        K, n = ctx.sizes
+        B, L, C, H = grad.shape
+        k_conj = k_spectrum.conj_physical()
+        grad_u = grad.new_empty(B, L, H) if ctx.needs_input_grad[0] else None
+        k_total = torch.zeros_like(k_spectrum) if ctx.needs_input_grad[1] else None
+        for (b, h), u_spectrum in zip(_blocks(grad[:, :, 0], C * n), u_spectra, strict=True):
+            g = _spectrum(grad[b, ..., h].permute(0, 2, 3, 1), n)  # (b, C, h, F)
+            if k_total is not None:
+                k_total[:, h] += _correlate(g, u_spectrum)
+            if grad_u is not None:
+                spectrum = g.mul_(k_conj[:, h])
+                spectrum = spectrum.squeeze(1) if C == 1 else spectrum.sum(1)
+                grad_u[b, :, h] = _head(torch.fft.irfft(spectrum, n), L).transpose(1, 2)
+        return grad_u, None if k_total is None else torch.fft.irfft(k_total, n)[..., :K], None
+
+
+def _blocks(u: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of samples and of features of u (B, L, H), of which each takes so many numbers: all at once on a GPU."""
+    B, _, H = u.shape
+    samples, features = B, H
+    if u.device.type == "cpu" and not torch.compiler.is_compiling():
+        most = max(1, _BLOCK * torch.get_num_threads() // size)
+        samples = max(1, most // H)
+        features = H if most >= H else max(_LINE, most // _LINE * _LINE)
+    for b in range(0, B, samples):
+        for h in range(0, H, features):
+            yield slice(b, b + samples), slice(h, h + features)
+
+
+def _spectrum(x: Tensor, n: int) -> Tensor:
+    """The transform of x (..., L) with zeros up to n."""
+    padded = x.new_empty(*x.shape[:-1], n)
+    padded[..., : x.shape[-1]] = x
+    padded[..., x.shape[-1] :] = 0
+    return torch.fft.rfft(padded)
+
+
+def _head(x: Tensor, L: int) -> Tensor:
+    """The first L numbers of each row, for a copy across the rows."""
+    if x.device.type != "cpu":
+        return x[..., :L]
+    return x.new_empty(*x.shape[:-1], L + _ODD)[..., :L].copy_(x[..., :L])
 
 
 @torch.library.custom_op("ssm_core::correlate", mutates_args=())
