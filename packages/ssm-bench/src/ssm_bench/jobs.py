@@ -21,7 +21,14 @@ from ssm_bench.launch.supervisor import LOG
 from ssm_bench.status import Status
 
 State = Literal["queued", "running", "done", "failed", "stopped", "cancelled"]
-STYLES = {"queued": "dim", "running": "cyan", "done": "green", "failed": "red", "stopped": "yellow", "cancelled": "dim"}
+STYLES: dict[State, str] = {
+    "queued": "dim",
+    "running": "cyan",
+    "done": "green",
+    "failed": "red",
+    "stopped": "yellow",
+    "cancelled": "dim",
+}
 #: A process on another machine that has said nothing for so long counts as gone.
 SILENCE_SECONDS = 600.0
 

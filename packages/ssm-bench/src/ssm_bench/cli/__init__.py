@@ -15,6 +15,7 @@ VERBS = {
     "list": "what can be run: benchmarks, tasks, models, scales",
     "show": "a recipe, composed and resolved",
     "data": "state of the data, and fetching it",
+    "jobs": "cells launched with --workers or --slurm: state, progress, logs; cancel, resubmit",
     "table": "the results of finished runs beside the published numbers",
     "doctor": "what runs here: device, versions, and the back end of each operator with the reasons",
     "kernels": "speed, memory and error of every operator, back end and layer",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssm_bench.catalog import SCALES, Benchmark
 from ssm_bench.errors import UserError
-from ssm_bench.plan import make_plan
+from ssm_bench.plan import Cell, make_plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from ssm_data.contract import Place
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="run N cells at a time, each in a process of its own; cores and GPUs are shared out",
+    )
+    parser.add_argument(
+        "--slurm",
+        nargs="?",
+        const="default",
+        metavar="PROFILE",
+        help="submit the cells to SLURM as job arrays and return; the profile is slurm/PROFILE.yaml, or a path",
     )
     parser.add_argument(
         "--dry-run",
@@ -63,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         benchmark.check_model(model)
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers {args.workers}: at least one must do the work.")
+    if args.workers is not None and args.slurm is not None:
+        raise UserError("--workers is for this machine and --slurm for a cluster; choose one.")
     if args.data is not None and not args.data.is_dir():
         raise UserError(f"--data {args.data} is no folder.")
     scale, chosen_for = (args.scale, "") if args.scale else _default_scale()
@@ -77,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if chosen_for:
         paper = f"bench {benchmark.name} --model {' '.join(args.model)} --scale paper"
         console.print(f"Scale: {scale}, because {chosen_for}. The published recipes: {paper}", highlight=False)
+    if args.slurm is not None:
+        return _submit(args, plan, place, console)
     if args.dry_run:
         from ssm_bench.estimate import describe
 
@@ -103,6 +119,23 @@ def run(args: argparse.Namespace) -> int:
         for outcome in failed:
             console.print(f"  {outcome.cell.name}: {outcome.note}", highlight=False, markup=False, soft_wrap=True)
     return 1 if failed else 0
+
+
+def _submit(args: argparse.Namespace, plan: list[Cell], place: Place, console: Console) -> int:
+    from ssm_bench.launch.profile import read_profile
+    from ssm_bench.launch.slurm import describe, submit
+
+    profile = read_profile(args.slurm)
+    if args.dry_run:
+        console.print(describe(plan, place, args.out, profile), highlight=False, markup=False, soft_wrap=True)
+        return 0
+    launched = submit(plan, place, args.out, args.command, args.slurm, profile)
+    count = len(launched) if launched else 0
+    rest = f"; {len(plan) - count} of {len(plan)} are done or launched before" if count < len(plan) else ""
+    where = f" in {launched.folder}" if launched else ""
+    console.print(f"{count} cells submitted{where}{rest}.", soft_wrap=True)
+    console.print(f"What becomes of them: bench jobs --watch --out {args.out}", soft_wrap=True)
+    return 0
 
 
 def _default_scale() -> tuple[str, str]:

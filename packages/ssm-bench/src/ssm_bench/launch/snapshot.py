@@ -18,13 +18,16 @@ PARTS = ("packages", "kernels", "benchmarks", "results/published")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A folder with the code as it was; ``paths`` go in front of the installed packages."""
+    """A folder with the code as it was."""
 
     folder: Path
 
     @property
     def paths(self) -> list[str]:
-        return [str(path) for path in sorted([*self.folder.glob("packages/*/src"), *self.folder.glob("kernels/src")])]
+        """What goes in front of the installed packages; none where an installed package launches."""
+        root = benchmarks_root().parent
+        sources = sorted([*root.glob("packages/*/src"), *root.glob("kernels/src")])
+        return [str(self.folder / source.relative_to(root)) for source in sources]
 
 
 def take(folder: Path) -> str:
