@@ -1,5 +1,6 @@
 """The measurements of ``bench kernels`` and ``bench doctor``, on small problems; no times are judged."""
 
+import argparse
 import csv
 import dataclasses
 import subprocess
@@ -8,8 +9,8 @@ import sys
 import pytest
 import torch
 from ssm_bench.cli import main
-from ssm_bench.kernel_bench import measure, problems
-from ssm_bench.kernel_bench.grid import NAMES, Problem
+from ssm_bench.kernel_bench import measure, plot, problems
+from ssm_bench.kernel_bench.grid import NAMES, Problem, sweep
 from ssm_core.backends import OPERATORS, Backend, Implementation
 
 CPU = torch.device("cpu")
@@ -95,7 +96,7 @@ def test_what_does_not_fit_or_fails_is_left_out_with_a_sentence(monkeypatch):
     monkeypatch.setattr(measure.os, "sysconf", lambda name: 0)
     rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
     assert not rows
-    assert any("needs about" in each.sentence and "left out" in each.sentence for each in omissions)
+    assert any("needs about" in each.sentence and "is left out" in each.sentence for each in omissions)
     assert not any(each.failed for each in omissions)
 
     def fail(*args):
@@ -108,23 +109,79 @@ def test_what_does_not_fit_or_fails_is_left_out_with_a_sentence(monkeypatch):
     monkeypatch.setattr(operator, "implementations", broken)
     rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
     assert {row.backend for row in rows} == {"naive", "torch"}
-    assert [each.sentence for each in omissions if each.failed] == ["cauchy on keops failed: no compiler"]
+    assert [each.sentence for each in omissions if each.failed] == ["cauchy (H 20, L 33) on keops failed: no compiler"]
 
 
-def test_kernels_writes_a_file_that_names_machine_torch_precision_and_date(work, monkeypatch, capsys):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_sweep_varies_length_alone(device):
+    for name in {problem.name for problem in sweep(device)}:
+        problems = [problem for problem in sweep(device) if problem.name == name]
+        assert len({problem.L for problem in problems}) == len(problems) >= 3
+        assert len({dataclasses.replace(problem, L=0) for problem in problems}) == 1
+
+
+def test_kernels_writes_a_table_and_a_picture_that_name_machine_torch_precision_and_date(work, monkeypatch, capsys):
     from ssm_bench.cli import kernels
 
     monkeypatch.setattr(kernels, "GRID", tuple(SMALL.values()))
+    monkeypatch.setattr(kernels, "sweep", lambda device: (Problem("vandermonde", 2, 20, 8, 66),))
     assert main(["kernels", "--operator", "vandermonde", "s4d-layer", "--device", "cpu", "--out", "here"]) == 0
     said = capsys.readouterr().out
-    (path,) = (work / "here").iterdir()
-    assert path.name in said
-    assert f"torch-{torch.__version__.split('+')[0]}_float32_20" in path.name
-    assert "thread" in path.name
-    with path.open() as file:
+    table, picture = sorted((work / "here").iterdir())
+    assert table.name in said
+    assert picture.name in said
+    assert table.stem == picture.stem
+    assert f"torch-{torch.__version__.split('+')[0]}_float32_20" in table.stem
+    assert table.stem.endswith("_vandermonde_s4d-layer")
+    assert "thread" in table.stem
+    with table.open() as file:
         rows = list(csv.DictReader(file))
     assert {row["name"] for row in rows} == {"vandermonde", "s4d-layer"}
+    assert {(row["L"], row["work"]) for row in rows} == {
+        ("33", "forward"),
+        ("33", "forward+backward"),
+        ("66", "forward+backward"),
+    }
     assert all(float(row["median_ms"]) > 0 and float(row["ceiling_gflops"]) > 0 for row in rows)
+    assert len({row["code"] for row in rows}) == 1
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_done_survives_an_interruption(work, monkeypatch):
+    from ssm_bench.cli import kernels
+
+    def interrupted(problem, *args, undisturbed=measure.measure):
+        if problem.name == "cauchy":
+            raise KeyboardInterrupt
+        return undisturbed(problem, *args)
+
+    monkeypatch.setattr(measure, "measure", interrupted)
+    monkeypatch.setattr(kernels, "GRID", (SMALL["vandermonde"], SMALL["cauchy"]))
+    with pytest.raises(KeyboardInterrupt):
+        kernels.run(argparse.Namespace(operator=[], device="cpu", out=work))
+    (table,) = work.iterdir()
+    with table.open() as file:
+        assert {row["name"] for row in csv.DictReader(file)} == {"vandermonde"}
+
+
+def test_a_picture_shows_each_operator_at_the_sizes_with_most_lengths(tmp_path):
+    def row(name, H, L, work="forward+backward"):
+        return measure.Row(name, 0, H, 8, L, work, "naive", *[1.0] * 4, 3, *[1.0] * 7)
+
+    rows = [row("cauchy", 9, L) for L in (1, 2)] + [row("cauchy", 5, L) for L in (1, 2, 4)] + [row("long_conv", 5, 1)]
+    rows.append(row("cauchy", 5, 8, "forward"))
+    rows.append(row("cauchy", 5, 4))
+    assert plot.panels(rows) == {"cauchy": [rows[2], rows[3], rows[4], rows[7]]}
+    assert not plot.draw(rows[5:6], "nothing at two lengths", tmp_path / "none.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_least_memory_is_judged_from_its_growth():
+    """The naive convolution holds matrices of L x L."""
+    problem = Problem("long_conv", 2, 20, 0, 2048)
+    whole = measure._memory(problem, "naive", CPU)
+    assert whole == pytest.approx(measure._peak(problems.make_case(problem, CPU), "naive", CPU), rel=0.3)
+    assert measure._reference(dataclasses.replace(problem, L=2**20), problems.make_case(problem, CPU), CPU) == "torch"
 
 
 def test_doctor_says_what_is_used_and_why(capsys):

@@ -7,16 +7,21 @@ import os
 from pathlib import Path
 
 from ssm_bench.errors import UserError, unknown
-from ssm_bench.kernel_bench.grid import GRID, NAMES
+from ssm_bench.kernel_bench.grid import GRID, NAMES, sweep
 
 EXPLANATION = f"""\
 Every back end that can run here computes the same problem in turn, forward and forward with backward,
 beside naive, the formula itself. A layer's naive is a straightforward one: direct kernel sum, FFT under
-plain autograd, transposed layouts. The long problems take minutes on a CPU; keep the machine idle.
-The file is written anew after each problem, so what is done survives an interruption.
+plain autograd, transposed layouts. Then each operator at growing length, for the picture.
+
+With a GPU this one command measures all there is on it: naive, PyTorch, KeOps (which compiles for a minute
+or two at its first use) and the CUDA kernels, with shares of the card's bandwidth and arithmetic. Sizes are
+chosen so that it ends within 5 minutes on 2 CPU cores and is meant to within 8 on a data centre GPU. Keep
+the machine idle. The table is written anew after each problem, so what is done survives an interruption.
 
 what the columns say:
-  median [quartiles]  over at least 3 repetitions, after an untimed first
+  median [quartiles]  over at least 3 repetitions, after an untimed first; the table holds their number.
+                      On a GPU a repetition of a short call is a burst of up to 20 and counts their mean
   by                  the back end; auto: what a layer chooses by itself
   × naive             median of naive over the back end's
   MiB                 most that torch's allocator held at once, above the inputs
@@ -36,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("results/kernels"),
         metavar="DIR",
-        help="where the CSV goes; its name carries machine, torch, precision and date (default: results/kernels)",
+        help="where table and picture go, named by machine, torch, precision and date (default: results/kernels)",
     )
 
 
@@ -52,25 +57,29 @@ def run(args: argparse.Namespace) -> int:
     device = find_device(args.device)
 
     from ssm_bench.cli.console import make_console
-    from ssm_bench.kernel_bench.measure import ceiling, measure
-    from ssm_bench.kernel_bench.report import as_rich, file_name, machine, write_csv
+    from ssm_bench.kernel_bench.measure import PASSES, ceiling, measure
+    from ssm_bench.kernel_bench.plot import draw
+    from ssm_bench.kernel_bench.report import as_rich, file_name, machine, setting, write_csv
 
     console = make_console()
-    top, path = ceiling(device), args.out / file_name(device)
+    top, path = ceiling(device), args.out / file_name(device, args.operator)
+    table, picture = path.with_name(f"{path.name}.csv"), path.with_name(f"{path.name}.png")
+    problems = [(problem, PASSES) for problem in GRID] + [(problem, PASSES[-1:]) for problem in sweep(device.type)]
     rows, failed = [], False
     with console.status("") as status:
-        for problem in GRID:
+        for problem, passes in problems:
             if problem.name in (args.operator or NAMES):
                 status.update(f"{problem.name}, L {problem.L}")
-                more, omissions = measure(problem, device, top)
+                more, omissions = measure(problem, device, top, passes)
                 rows += more
                 failed |= any(omission.failed for omission in omissions)
-                write_csv(rows, top, path)
+                write_csv(rows, top, table)
                 for omission in omissions:
                     console.print(omission.sentence, soft_wrap=True, style="red" if omission.failed else None)
     title = f"{machine(device)}: {top.arithmetic / 1e9:.3g} Gflop/s, {top.bandwidth / 1e9:.3g} GB/s"
     console.print(as_rich(rows, title))
-    console.print(f"Written: {path}", soft_wrap=True)
+    drawn = draw(rows, ", ".join(setting(device)), picture)
+    console.print(f"Written: {table}{f' and {picture}' if drawn else ''}", soft_wrap=True)
     return 1 if failed else 0
 
 

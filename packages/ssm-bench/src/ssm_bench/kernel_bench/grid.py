@@ -30,4 +30,21 @@ GRID = (
     Problem("s4-layer", 16, 128, 64, 1024),
 )
 
+_SWEPT = ("vandermonde", "vandermonde_transpose", "cauchy", "long_conv", "diagonal_scan", "s4d-layer", "s4-layer")
+
+
+def sweep(device: str) -> tuple[Problem, ...]:
+    """Problems of one size at growing length, as the pictures draw them: as much as a device of the type ("cpu",
+    "cuda") does in about two minutes with all back ends."""
+    B, H, lengths = (4, 64, (256, 1024, 4096, 16384)) if device == "cpu" else (16, 256, (1024, 4096, 16384, 65536))
+    problems = []
+    for name in _SWEPT:
+        # Layers hold the activations of a whole batch, and naive scans go sample by sample.
+        longest = lengths[-2] if name in ("diagonal_scan", "s4d-layer", "s4-layer") else lengths[-1]
+        batch = 0 if name in ("vandermonde", "cauchy") else B
+        states = 0 if name == "long_conv" else 64
+        problems += [Problem(name, batch, H, states, L) for L in lengths if longest >= L]
+    return tuple(problems)
+
+
 NAMES = tuple(dict.fromkeys(problem.name for problem in GRID))

@@ -1,10 +1,11 @@
 """Time, memory, error and the machine's ceilings, measured side by side in one process."""
 
+import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,9 +14,13 @@ from torch import Tensor
 from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.problems import Case, make_case
 
-_FEW = 16  # features on which errors are taken, and from which the memory of all is estimated
-_SECONDS = 2.0  # spent on each back end, at least
+_FEW, _SHORT = 16, 1024  # features on which errors are taken, and with this length the memory is estimated
+_KEOPS_TERMS = 2**23  # H N L up to which KeOps is measured on a CPU, where it is slow
+_SECONDS = 1.0  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
+_BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
+
+PASSES = ("forward", "forward+backward")
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Row:
     H: int
     N: int
     L: int
-    work: str  # "forward" or "forward+backward"
+    work: str  # one of PASSES
     backend: str
     median_ms: float
     quartile1_ms: float
@@ -59,36 +64,45 @@ class Omission:
     failed: bool = False
 
 
-class TooLargeError(RuntimeError):
-    """A problem needs more memory than is free."""
-
-
 def ceiling(device: torch.device) -> Ceiling:
     """Measure the ceilings."""
     elements, n = (2**28, 8192) if device.type == "cuda" else (2**25, 2048)
     source, target = torch.ones(elements, device=device), torch.empty(elements, device=device)
     x, y = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
-    times = repeat({"copy": lambda: target.copy_(source), "product": lambda: torch.mm(x, y)}, device, 1.0)
+    calls = {"copy": lambda: target.copy_(source), "product": lambda: torch.mm(x, y)}
+    for call in calls.values():
+        call()
+    times = repeat(calls, device, 1.0)
     return Ceiling(8 * elements / min(times["copy"]), 2 * n**3 / min(times["product"]))
 
 
-def measure(problem: Problem, device: torch.device, top: Ceiling) -> tuple[list[Row], list[Omission]]:
-    """One problem, each pass with its back ends in turn; and the back ends that are left out."""
+def measure(
+    problem: Problem, device: torch.device, top: Ceiling, passes: Sequence[str] = PASSES
+) -> tuple[list[Row], list[Omission]]:
+    """One problem, each pass with its back ends in turn; and the back ends that are left out.
+
+    Of the passes those are measured that the problem has in use.
+    """
     case = make_case(problem, device)
     omissions = [Omission(f"{problem.name} on {backend}: {reason}") for backend, reason in case.refusals]
-    errors = {}
+    errors, reference = {}, _reference(problem, case, device)
     for backend in case.backends:
         try:
-            _require_memory(case, backend, problem, device)
-            errors[backend] = error(case, backend)
-        except TooLargeError as refusal:
-            omissions.append(Omission(str(refusal)))
+            if reason := _too_large(problem, case, backend, device):
+                omissions.append(Omission(f"{_title(problem)} on {backend} is left out: {reason}"))
+            else:
+                errors[backend] = error(case, backend, reference)
         except Exception as failure:  # the other back ends are still worth measuring
-            omissions.append(Omission(f"{problem.name} on {backend} failed: {failure}", failed=True))
+            omissions.append(Omission(f"{_title(problem)} on {backend} failed: {failure}", failed=True))
     rows = []
-    for work in ("forward", "forward+backward") if case.backward and errors else ("forward",):
-        rows += _measure(problem, case, work, errors, device, top)
+    for work in passes:
+        if errors and (case.backward or work == "forward"):
+            rows += _measure(problem, case, work, errors, device, top)
     return rows, omissions
+
+
+def _title(problem: Problem) -> str:
+    return f"{problem.name} (H {problem.H}, L {problem.L})"
 
 
 def _measure(
@@ -97,6 +111,7 @@ def _measure(
     outputs = case.cotangents()
     cotangents = outputs if "+" in work else None
     calls: dict[str, Callable[[], object]] = {each: partial(case.run, each, cotangents) for each in errors}
+    peaks = {each: peak_memory(call, device) for each, call in calls.items()}  # and a first call, to warm up
     times = repeat(calls, device, _SECONDS)
     inputs_size, outputs_size = _bytes(case.tensors), _bytes(outputs)
     traffic = inputs_size + outputs_size if cotangents is None else 3 * inputs_size + 2 * outputs_size
@@ -119,7 +134,7 @@ def _measure(
             least_ms=min(taken) * 1e3,
             repeats=len(taken),
             speedup=baseline / median,
-            peak_mib=peak_memory(calls[backend], device) / 2**20,
+            peak_mib=peaks[backend] / 2**20,
             gflops=flops / median / 1e9,
             gflops_share=flops / median / top.arithmetic,
             gbytes=traffic / median / 1e9,
@@ -130,13 +145,13 @@ def _measure(
     return rows
 
 
-def repeat(calls: dict[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, list[float]]:
+def repeat(calls: Mapping[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, list[float]]:
     """Times in seconds of each call, taken in turn so that a busy machine disturbs all alike.
 
-    A call is repeated until it has taken ``seconds``; a first, untimed one compiles and warms up.
+    A call is repeated until it has taken ``seconds``. On a GPU a repetition of a short one is a burst of calls, so
+    that launching them hides behind computing them, as it does in training.
     """
-    for call in calls.values():
-        call()
+    bursts = {name: _burst(call, device) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     least, most = _REPEATS
     while True:
@@ -146,18 +161,24 @@ def repeat(calls: dict[str, Callable[[], object]], device: torch.device, seconds
         if not waiting:
             return times
         for name in waiting:
-            times[name].append(timed(calls[name], device))
+            times[name].append(timed(calls[name], device, bursts[name]))
 
 
-def timed(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a call takes on the device."""
+def _burst(call: Callable[[], object], device: torch.device) -> int:
+    most, seconds = _BURST
+    return max(1, min(most, int(seconds / timed(call, device)))) if device.type == "cuda" else 1
+
+
+def timed(call: Callable[[], object], device: torch.device, times: int = 1) -> float:
+    """Seconds that a call takes on the device, the mean of ``times`` in a row."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
-    call()
+    for _ in range(times):
+        call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / times
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> float:
@@ -178,33 +199,57 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> float:
     return highest
 
 
-def error(case: Case, backend: str) -> float:
-    """Largest error of outputs and gradients against float64, each relative to its largest entry."""
+def error(case: Case, backend: str, reference: str = "naive") -> float:
+    """Largest error of outputs and gradients against the reference in float64, each relative to its largest entry."""
     few = case.cut(_FEW)
     cotangents = few.cotangents() if case.backward else None
     exact_cotangents = None if cotangents is None else [each.double() for each in cotangents]
-    exact = few.double().run("naive", exact_cotangents)
+    exact = few.double().run(reference, exact_cotangents)
     found = few.run(backend, cotangents)
     errors = ((one - truth).abs().max() / truth.abs().max() for one, truth in zip(found, exact, strict=True))
     return max(each.item() for each in errors)
 
 
-def _require_memory(case: Case, backend: str, problem: Problem, device: torch.device) -> None:
-    """Raise TooLargeError where the memory would not suffice, judged from a few features."""
-    if case.wholesale or problem.H <= _FEW:
-        return
-    few = case.cut(_FEW)
-    cotangents = few.cotangents() if case.backward else None
-    needed = peak_memory(lambda: few.run(backend, cotangents), device) * problem.H / _FEW
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+def _reference(problem: Problem, case: Case, device: torch.device) -> str:
+    """The back end that is taken for exact in float64: naive, where that fits into half of the free memory."""
+    few = replace(problem, H=min(problem.H, _FEW))
+    if case.wholesale or 2 * _memory(few, "naive", device) < 0.5 * _free_memory(device):
+        return "naive"
+    return "torch"
+
+
+def _too_large(problem: Problem, case: Case, backend: str, device: torch.device) -> str | None:
+    """Why a back end is not measured on a problem of this size, or None."""
+    if case.wholesale:
+        return None
+    if backend == "keops" and device.type == "cpu" and problem.H * problem.N * problem.L > _KEOPS_TERMS:
+        return "KeOps on a CPU would take most of the time of all."
+    needed, free = _memory(problem, backend, device), _free_memory(device)
     if needed > 0.8 * free:
-        raise TooLargeError(
-            f"{problem.name} on {backend} at H {problem.H}, L {problem.L} needs about {needed / 2**30:.1f} GiB, "
-            f"and {free / 2**30:.1f} GiB are free: left out."
-        )
+        return f"it needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free."
+    return None
+
+
+def _memory(problem: Problem, backend: str, device: torch.device) -> float:
+    """Bytes that a problem needs, judged from two small ones and how they grow with L."""
+    short = min(problem.L, _SHORT)
+    half, whole = (
+        _peak(make_case(replace(problem, H=min(problem.H, _FEW), L=L), device), backend, device)
+        for L in (max(1, short // 2), short)
+    )
+    return whole * max(1.0, problem.H / _FEW) * (problem.L / short) ** math.log2(whole / half)
+
+
+def _peak(case: Case, backend: str, device: torch.device) -> float:
+    cotangents = case.cotangents() if case.backward else None
+    return peak_memory(lambda: case.run(backend, cotangents), device)
+
+
+def _free_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:

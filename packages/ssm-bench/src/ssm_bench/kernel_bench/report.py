@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import os
 import platform
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import torch
 from rich.table import Table
 
 from ssm_bench.kernel_bench.measure import Ceiling, Row
+from ssm_bench.record import code_version, write_atomically
 
 
 def machine(device: torch.device) -> str:
@@ -32,27 +32,30 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def file_name(device: torch.device) -> str:
-    """Machine, torch, precision and date: ``amd-epyc-2-threads_torch-2.14.1_float32_2026-01-31.csv``."""
-    where = re.sub(r"[^a-z0-9]+", "-", machine(device).lower()).strip("-")
-    version = torch.__version__.split("+")[0]
-    return f"{where}_torch-{version}_float32_{date.today().isoformat()}.csv"
+def setting(device: torch.device) -> tuple[str, ...]:
+    """What figures belong to: machine, torch and precision."""
+    return machine(device), f"torch {torch.__version__.split('+')[0]}", "float32"
+
+
+def file_name(device: torch.device, chosen: Sequence[str]) -> str:
+    """The setting, the date, and the chosen names where not all are measured; without an ending:
+    ``amd-epyc-2-threads_torch-2.14.1_float32_2026-01-31``."""
+    words = (re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-") for word in setting(device))
+    return "_".join((*words, date.today().isoformat(), *chosen))
 
 
 def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
-    """The rows, each with the ceilings it is compared with (1e9 a second). Appears whole or not at all."""
-    ceilings = {"ceiling_gflops": top.arithmetic / 1e9, "ceiling_gbytes": top.bandwidth / 1e9}
+    """The rows, each with the ceilings it is compared with (1e9 a second) and the version of the code."""
+    same = {"ceiling_gflops": top.arithmetic / 1e9, "ceiling_gbytes": top.bandwidth / 1e9, "code": code_version()}
     text = io.StringIO()
     names = [each.name for each in dataclasses.fields(Row)]
-    writer = csv.DictWriter(text, [*names, *ceilings], lineterminator="\n")
+    writer = csv.DictWriter(text, [*names, *same], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = {**dataclasses.asdict(row), **ceilings}
+        cells = {**dataclasses.asdict(row), **same}
         writer.writerow({key: f"{cell:.4g}" if isinstance(cell, float) else cell for key, cell in cells.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text.getvalue())
-    temporary.replace(path)
+    write_atomically(path, text.getvalue())
 
 
 def as_rich(rows: Sequence[Row], title: str) -> Table:

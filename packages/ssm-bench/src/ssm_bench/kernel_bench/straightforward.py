@@ -29,7 +29,7 @@ class StraightforwardLayer(S4Layer):
         k = self._dplr_kernel(L) if self.config.kernel == "dplr" else self._diagonal_kernel(L)
         y = torch.fft.irfft(torch.fft.rfft(u, 2 * L) * torch.fft.rfft(k, 2 * L), 2 * L)[..., :L]
         y = F.gelu(y + u * self.D[0].unsqueeze(-1)).transpose(1, 2)
-        return F.glu(self.output_linear(y), -1), None
+        return F.glu(F.linear(y, self.output_linear.weight, self.output_linear.bias), -1), None
 
     def _system(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A, B, C (H, M), complex, and dt (H, 1)."""

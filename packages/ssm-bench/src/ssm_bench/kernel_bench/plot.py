@@ -1,0 +1,91 @@
+"""A picture of a measurement: time against length on logarithmic axes, an operator a panel, a back end a line."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from ssm_bench.kernel_bench.measure import Row
+
+_COLUMNS = 4
+_COLOURS = {"naive": "#8c8c8c", "keops": "#d98c21", "torch": "#2166ac", "auto": "#2166ac", "cuda": "#1b9e4b"}
+_LABELS = {"naive": "naive: the formula", "keops": "KeOps", "torch": "PyTorch, fast form", "cuda": "CUDA kernel"}
+
+
+def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
+    """Draws what was measured at several lengths as a PNG; False, and no file, if nothing was."""
+    drawn = list(panels(rows).values())
+    if not drawn:
+        return False
+    columns = min(_COLUMNS, len(drawn))
+    lines = -(-len(drawn) // columns)
+    figure = Figure(figsize=(3.1 * columns, 2.9 * lines + 0.9), dpi=150, layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, panel in zip(grid, drawn, strict=False):
+        _draw_panel(axes, panel)
+    for axes in grid[len(drawn) :]:
+        axes.set_axis_off()
+    handles = {handle.get_label(): handle for axes in grid for handle in axes.get_legend_handles_labels()[0]}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.suptitle(title, fontsize=11)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png")
+    temporary.replace(path)
+    return True
+
+
+def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """For each operator or layer the rows of the sizes at which it was measured at most lengths, at least two."""
+    work = {row.name: row.work for row in rows}  # the last one: with the backward pass where there is one
+    families: dict[tuple[str, int, int, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.work == work[row.name]:
+            families[row.name, row.B, row.H, row.N].append(row)
+    best: dict[str, list[Row]] = {}
+    for (name, *_), family in families.items():
+        if len(_lengths(family)) > max(1, len(_lengths(best.get(name, [])))):
+            best[name] = family
+    return best
+
+
+def _lengths(rows: Sequence[Row]) -> list[int]:
+    return sorted({row.L for row in rows})
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Row]) -> None:
+    for backend in dict.fromkeys(row.backend for row in rows):
+        line = sorted((row for row in rows if row.backend == backend), key=lambda row: row.L)
+        lengths, colour = [row.L for row in line], _COLOURS[backend]
+        axes.plot(lengths, [row.median_ms for row in line], "o-", ms=3.5, lw=1.6, color=colour, label=_LABELS[backend])
+        spread = [row.quartile1_ms for row in line], [row.quartile3_ms for row in line]
+        axes.fill_between(lengths, *spread, color=colour, alpha=0.2, lw=0)
+        last = line[-1]
+        if last.speedup > 1.05:
+            axes.annotate(
+                f"{last.speedup:.3g}×",
+                (last.L, last.median_ms),
+                xytext=(0, -11),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=colour,
+            )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(_lengths(rows)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
+    axes.margins(x=0.12, y=0.15)
+    axes.grid(True, which="major", color="#dddddd", lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    first = rows[0]
+    sizes = ", ".join(f"{letter} {size}" for letter, size in (("B", first.B), ("H", first.H), ("N", first.N)) if size)
+    axes.set_title(f"{first.name}\n", fontsize=10, loc="left", fontweight="bold", pad=2)
+    axes.text(0, 1.02, f"{sizes}; {first.work}", transform=axes.transAxes, fontsize=7.5, color="#555555")
+    axes.set_xlabel("L", fontsize=8)
+    axes.set_ylabel("ms", fontsize=8)
