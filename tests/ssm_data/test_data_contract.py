@@ -15,6 +15,7 @@ NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXEL
 CORPORA = ["wikitext-103", "wikitext-2", "enwik8", "text8"]
 SOUNDS = ["sc09", "audio-folder", "beethoven", "youtubemix"]
 VALUES = ["copying", "adding", "delay", "reconstruct", "bidmc", "etth", "ettm", "weather", "ecl"]
+PICTURES = ["cifar", "imagenet", "celeba", "hmdb51"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def miniature(request, place):
 
 
 def test_names():
-    assert list(DATASETS) == [*NAMES, *CORPORA, *SOUNDS, *VALUES]
+    assert list(DATASETS) == [*NAMES, *CORPORA, *SOUNDS, *VALUES, *PICTURES]
     assert [dataset.name for dataset in DATASETS.values()] == list(DATASETS)
 
 

@@ -6,11 +6,14 @@ data and :func:`ssm_data.batches.loader` its batches. Options and status need no
 
 from ssm_data.aan import Retrieval
 from ssm_data.bidmc import BIDMC
+from ssm_data.celeba import CelebA
 from ssm_data.characters import Enwik8, Text8
-from ssm_data.cifar import Image, SequentialCIFAR
+from ssm_data.cifar import CIFAR, Image, SequentialCIFAR
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache
 from ssm_data.errors import DataError
 from ssm_data.forecasting import ECL, ETTHourly, ETTMinutely, Weather
+from ssm_data.hmdb import HMDB51
+from ssm_data.imagenet import ImageNet
 from ssm_data.imdb import Text
 from ssm_data.listops import ListOps
 from ssm_data.mnist import PermutedMNIST, SequentialMNIST
@@ -51,6 +54,10 @@ DATASETS: dict[str, type[Dataset]] = {
         ETTMinutely,
         Weather,
         ECL,
+        CIFAR,
+        ImageNet,
+        CelebA,
+        HMDB51,
     )
 }
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 pixel by pixel: grey as Image of the Long Range Arena, and in colour as sequential CIFAR.
+"""CIFAR-10: grey pixel by pixel as Image of the Long Range Arena, in colour as sequential CIFAR, and in two dimensions.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009). Image is a task of Tay et al.,
 "Long Range Arena" (arXiv:2011.04006, section 2.2.4).
@@ -10,6 +10,7 @@ import hashlib
 import io
 import pickle
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from ssm_data import cache, miniatures, parallel, sources
 from ssm_data.contract import Dataset, Place, Plan, Prepared
 from ssm_data.errors import DataError
-from ssm_data.splits import Pixels, shuffled
+from ssm_data.splits import AugmentedImages, Images, Pixels, shuffled
 
 ORIGINAL = sources.Published(
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
@@ -51,6 +52,7 @@ CONTENT = {
 BATCH = 10_000
 VALIDATION = 0.1
 SPLIT_SEED = 42
+MARGIN = 4
 GREY_MEAN, GREY_STD = 122.6 / 255, 61 / 255
 MEAN, STD = np.array([0.4914, 0.4822, 0.4465]), np.array([0.247, 0.243, 0.261])
 HOW_TO = (
@@ -58,7 +60,7 @@ HOW_TO = (
     f"or {FOLDER} unpacked from it, with --data."
 )
 
-Images = tuple[np.ndarray, np.ndarray]  # (K, 3, 32, 32) uint8 and (K,) uint8
+Arrays = tuple[np.ndarray, np.ndarray]  # (K, 3, 32, 32) uint8 and (K,) uint8
 
 
 class _Cifar(Dataset):
@@ -99,6 +101,12 @@ class _Cifar(Dataset):
         writer.array("train_order", shuffled(miniatures.TRAIN, SPLIT_SEED))
 
     def _open(self, entry: cache.Entry) -> Prepared:
+        splits = {split: Pixels(*part, self.mean, self.std) for split, part in self._parts(entry)}
+        l_max = splits["train"].images[0].size // self.channels
+        return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max)
+
+    def _parts(self, entry: cache.Entry) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """Places, classes and images of each split."""
         order = entry.array("train_order")
         cut = len(order) - int(VALIDATION * len(order))
         test = entry.array("test_labels")
@@ -107,13 +115,9 @@ class _Cifar(Dataset):
             "val": ("train", order[cut:]),
             "test": ("test", np.arange(len(test))),
         }
-        splits = {}
         for split, (stored, index) in chosen.items():
             images, labels = entry.array(f"{stored}_images"), entry.array(f"{stored}_labels")
-            index = index[self._subset(split, len(index))]
-            splits[split] = Pixels(index, labels, images, self.mean, self.std)
-        l_max = images.shape[1] * images.shape[2]
-        return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max)
+            yield split, (index[self._subset(split, len(index))], labels, images)
 
     @abstractmethod
     def _picture(self, images: np.ndarray) -> np.ndarray:
@@ -158,6 +162,35 @@ class SequentialCIFAR(_Cifar):
         return miniatures.coloured_textures()
 
 
+@dataclass(frozen=True, kw_only=True)
+class CIFAR(SequentialCIFAR):
+    """Colour images of ten classes in two dimensions, 32 by 32, each channel standardised.
+
+    ``Prepared.downsampled`` gives them at 16 by 16 or 8 by 8, for a change of resolution or for progressive resizing.
+
+    Args:
+        augment: shift train images by up to 4 pixels and flip half of them.
+    """
+
+    name: ClassVar[str] = "cifar"
+    title: ClassVar[str] = "CIFAR-10"
+
+    augment: bool = True
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        from ssm_data import vision
+
+        moments = (MEAN.tolist(), STD.tolist())
+        splits: dict[str, Images] = {}
+        for split, (index, labels, images) in self._parts(entry):
+            if split == "train" and self.augment:
+                splits[split] = AugmentedImages(index, labels, images, vision.shifted(images.shape[1], MARGIN, moments))
+            else:
+                splits[split] = Images(index, labels, images, vision.plain(moments))
+        axes = images.shape[1:3]
+        return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, axes=axes)
+
+
 def grey(images: np.ndarray) -> np.ndarray:
     """Luminance (ITU-R 601-2, in Pillow's fixed point) of (K, 3, 32, 32) colour images, (K, 32, 32) uint8."""
     red, green, blue = (images[:, channel].astype(np.uint32) for channel in range(3))
@@ -170,7 +203,7 @@ def _find(place: Place) -> Path | None:
     return folder or sources.archive(place.data, ("cifar-10-python", "cifar10/cifar-10-python"))
 
 
-def read(source: Path, progress: bool) -> dict[str, Images]:
+def read(source: Path, progress: bool) -> dict[str, Arrays]:
     """All six batches of a folder or an archive.
 
     Raises:
@@ -178,7 +211,7 @@ def read(source: Path, progress: bool) -> dict[str, Images]:
     """
     pattern = "*_batch*"
     files = sources.read_folder(source, pattern) if source.is_dir() else sources.read_archive(source, pattern)
-    batches: dict[str, Images] = {}
+    batches: dict[str, Arrays] = {}
     for path, content in parallel.tracked(files, len(MD5), title="CIFAR-10: reading", progress=progress):
         name = path.rsplit("/", 1)[-1]
         if name not in MD5:
@@ -195,13 +228,13 @@ def read(source: Path, progress: bool) -> dict[str, Images]:
     return batches
 
 
-def read_hub() -> dict[str, Images]:
+def read_hub() -> dict[str, Arrays]:
     """All six batches from the hub, where they lie in another order; each is known by its content.
 
     Raises:
         DataError: the hub holds other images.
     """
-    batches: dict[str, Images] = {}
+    batches: dict[str, Arrays] = {}
     for split in ("train", "test"):
         rows = sources.hub(HUB, split)
         for start in range(0, len(rows), BATCH):

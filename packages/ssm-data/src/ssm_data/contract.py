@@ -227,11 +227,14 @@ class Dataset(ABC):
         tokens: bool,
         d_input: int,
         d_output: int,
-        l_max: int,
+        l_max: int = 0,
+        axes: tuple[int, ...] = (),
+        target: Literal["class", "labels"] = "class",
         pair: bool = False,
     ) -> Prepared:
-        """Opened splits of a classification task, with their spec."""
+        """Opened splits of a classification task, with their spec; ``l_max`` or ``axes`` give the size of an input."""
         labels = splits["test"].labels
+        shares = labels.mean(axis=0) if target == "labels" else np.bincount(labels) / len(labels)
         if self.miniature and tokens:
             lengths = [split.lengths() for split in splits.values()]
             l_max = max(int(length.max()) for length in lengths if length is not None)
@@ -239,16 +242,17 @@ class Dataset(ABC):
             tokens=tokens,
             d_input=d_input,
             d_output=d_output,
-            target="class",
-            l_max=l_max,
+            target=target,
+            l_max=prod(axes) if axes else l_max,
             l_output=0,
             lengths=tokens,
             pair=pair,
             stream=False,
             metric="accuracy",
-            chance=float(np.bincount(labels).max() / len(labels)),
+            chance=float(np.maximum(shares, 1 - shares).mean() if target == "labels" else shares.max()),
             sizes={name: len(split) for name, split in splits.items()},
             fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
+            axes=axes,
         )
         return Prepared(spec, splits)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 import numpy as np
 
 TRAIN, TEST = 4_000, 500
+VIDEOS = {"train": 1_000, "test": 200}
+FRAMES, RATE = 16, 8
 
 NOUNS = [
     "plot",
@@ -101,6 +106,46 @@ def coloured_textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         coloured = 128 + tint * (images[..., None].astype(float) - 128)
         splits[split] = coloured.clip(0, 255).astype(np.uint8), labels
     return splits
+
+
+def faces(attributes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Coloured textures whose class decides all attributes: (K, 16, 16, 3) uint8, (K, attributes) bool."""
+    has = np.random.default_rng(0).random((10, attributes)) < 0.4
+    splits = {split: (images, has[labels]) for split, (images, labels) in coloured_textures().items()}
+    images, labels = splits["test"]
+    return {"train": splits["train"], "val": (images[::2], labels[::2]), "test": (images[1::2], labels[1::2])}
+
+
+def videos() -> list[tuple[bytes, int]]:
+    """Video files of 16 x 16 pixels, 16 frames at 8 a second, in which a coloured texture moves, and their classes.
+
+    The first ``VIDEOS["train"]`` are for training.
+    """
+    rng = np.random.default_rng(0)
+    textures = coloured_textures()
+    found = []
+    for split, size in VIDEOS.items():
+        images, labels = textures[split]
+        steps = rng.integers(1, 3, (size, 2))
+        for image, label, (down, right) in zip(images[:size], labels[:size], steps, strict=True):
+            frames = [np.roll(image, (time * down, time * right), axis=(0, 1)) for time in range(FRAMES)]
+            found.append((encoded_video(frames, RATE), int(label)))
+    return found
+
+
+def encoded_video(frames: Sequence[np.ndarray], rate: int) -> bytes:
+    """An AVI file of frames (h, w, 3) uint8, not compressed, always the same bytes."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("rawvideo", rate=rate)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "bgr24"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
 
 
 def _texture(rng: np.random.Generator, label: int) -> np.ndarray:

@@ -84,7 +84,7 @@ def read_archive(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: the archive is truncated or broken, or holds a member that no genuine one has.
     """
-    for name, read in _members(path, pattern):
+    for name, _, read in _members(path, pattern):
         with _readable(path):
             content = read()
         yield name, content
@@ -96,10 +96,19 @@ def archive_names(path: Path, pattern: str) -> list[str]:
     Raises:
         DataError: as :func:`read_archive`.
     """
-    return [name for name, _ in _members(path, pattern)]
+    return [name for name, _ in archive_sizes(path, pattern)]
 
 
-def _members(path: Path, pattern: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def archive_sizes(path: Path, pattern: str) -> list[tuple[str, int]]:
+    """Names and sizes in bytes of the files in an archive that match ``pattern``; reads a tar archive to its end.
+
+    Raises:
+        DataError: as :func:`read_archive`.
+    """
+    return [(name, size) for name, size, _ in _members(path, pattern)]
+
+
+def _members(path: Path, pattern: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     every = _zip_members(path) if path.suffix == ".zip" else _tar_members(path)
     with _readable(path):
         for name, size, read in every:
@@ -110,7 +119,7 @@ def _members(path: Path, pattern: str) -> Iterator[tuple[str, Callable[[], bytes
                 continue
             if size > MEMBER_LIMIT:
                 raise DataError(f"{path} holds the member {name!r} of {size:,} bytes; too large.")
-            yield name, read
+            yield name, size, read
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:

@@ -1,15 +1,30 @@
 """Splits of prepared data: examples by number, read from memory-mapped arrays or drawn when they are read."""
 
 from ssm_data.splits.base import Endless, Labelled, Ragged, Selection, Split, shuffled
+from ssm_data.splits.pictures import (
+    AugmentedClips,
+    AugmentedImages,
+    Clips,
+    EncodedImages,
+    ImageFiles,
+    Images,
+    Videos,
+)
 from ssm_data.splits.reals import Horizons, Pixels, Signals
 from ssm_data.splits.synthetic import EndlessSynthetic, Synthetic
 from ssm_data.splits.tokens import Generated, Pairs, Sequences, Stream, Window
 
 __all__ = [
+    "AugmentedClips",
+    "AugmentedImages",
+    "Clips",
+    "EncodedImages",
     "Endless",
     "EndlessSynthetic",
     "Generated",
     "Horizons",
+    "ImageFiles",
+    "Images",
     "Labelled",
     "Pairs",
     "Pixels",
@@ -20,6 +35,7 @@ __all__ = [
     "Split",
     "Stream",
     "Synthetic",
+    "Videos",
     "Window",
     "shuffled",
 ]

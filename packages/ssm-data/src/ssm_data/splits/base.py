@@ -75,6 +75,13 @@ class Ragged(OnDisk):
         writer.array(f"{name}_offsets", np.cumsum([0, *map(len, sequences)]))
 
     @staticmethod
+    def empty(writer: Writer, name: str, sizes: Sequence[int], dtype: np.typing.DTypeLike) -> Ragged:
+        """New sequences on disk, to be filled one by one, of the given sizes."""
+        offsets = np.cumsum([0, *sizes])
+        writer.array(f"{name}_offsets", offsets)
+        return Ragged(writer.empty(f"{name}_flat", (int(offsets[-1]),), dtype), offsets)
+
+    @staticmethod
     def open(entry: Entry, name: str) -> Ragged:
         """Reads what :meth:`store` wrote."""
         return Ragged(entry.array(f"{name}_flat"), entry.array(f"{name}_offsets"))

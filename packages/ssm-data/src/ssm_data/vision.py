@@ -1,0 +1,114 @@
+"""What a model sees of an image or a video: the recipes' augmentations, sizes and standardisations, by torchvision.
+
+A view maps pixels (..., C, h, w) uint8 to (..., C, height, width) float32; that of training draws from torch's
+generator, which :func:`seeded` sets for one example. Imported when data are opened, because it imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LEVELS = 10  # magnitudes of the recipes are tenths of the strongest
+
+View = Callable[[torch.Tensor], torch.Tensor]
+Mix = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Moments = tuple[Sequence[float], Sequence[float]]
+
+
+def plain(moments: Moments) -> View:
+    """The pixels as they are, standardised by mean and deviation of each channel in [0, 1]."""
+    return v2.Compose(_standardised(moments))
+
+
+def centred(size: int, shorter: int, moments: Moments) -> View:
+    """Of the picture resized to a shorter side, the square in its middle."""
+    return v2.Compose([_resized(shorter), v2.CenterCrop(size), *_standardised(moments)])
+
+
+def shifted(size: int, margin: int, moments: Moments) -> View:
+    """A random square of the picture with a mirrored margin, flipped or not."""
+    crop = v2.RandomCrop(size, padding=margin, padding_mode="symmetric")
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), *_standardised(moments)])
+
+
+def strong(size: int, moments: Moments) -> View:
+    """A random part of the picture, flipped or not, RandAugment (9 ± 0.5), and in a quarter of them a part erased."""
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, interpolation=InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+            RandAugment(operations=2, magnitude=9, spread=0.5),
+            *_standardised(moments),
+            v2.RandomErasing(p=0.25, value="random"),
+        ]
+    )
+
+
+def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
+    """One operation of RandAugment, and a random square of the frames resized to a shorter side, flipped or not."""
+    return v2.Compose(
+        [
+            RandAugment(operations=1, magnitude=magnitude),
+            _resized(shorter),
+            v2.RandomCrop(size),
+            v2.RandomHorizontalFlip(),
+            *_standardised(moments),
+        ]
+    )
+
+
+def mixed(classes: int) -> Mix:
+    """Mixup (0.8) or CutMix (1.0) of a batch (B, C, height, width) and its classes (B,), which become probabilities."""
+    return v2.RandomChoice([v2.MixUp(alpha=0.8, num_classes=classes), v2.CutMix(alpha=1.0, num_classes=classes)])
+
+
+class RandAugment(torch.nn.Module):
+    """Random operations, each carried out in half of the cases, at a magnitude of at most 10 with a normal spread.
+
+    Cubuk et al., "RandAugment" (arXiv:1909.13719), in the form of the recipes.
+    """
+
+    def __init__(self, operations: int, magnitude: float, spread: float = 0.0) -> None:
+        super().__init__()
+        self.operations = operations
+        self.magnitude = magnitude
+        self.spread = spread
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.operations):
+            done, deviation = torch.rand(()) < 0.5, torch.randn(())
+            if done:
+                magnitude = min(max(self.magnitude + self.spread * float(deviation), 0), LEVELS)
+                image = v2.RandAugment(1, round(3 * magnitude), 3 * LEVELS + 1)(image)
+        return image
+
+
+def downsampled(pixels: torch.Tensor, rate: int) -> torch.Tensor:
+    """Pixels (..., height, width) at ``rate`` times less resolution, bilinear and without aliases."""
+    size = [-(-side // rate) for side in pixels.shape[-2:]]
+    return pixels if rate == 1 else functional.resize(pixels, size, antialias=True)
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Torch's generator is a function of the numbers inside, and as before outside."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        yield
+
+
+def _resized(shorter: int) -> v2.Transform:
+    return v2.Resize(shorter, antialias=True)
+
+
+def _standardised(moments: Moments) -> list[v2.Transform]:
+    mean, std = moments
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
