@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
+from ssm_bench.cli import main
 
 COMMAND = [
     sys.executable,
@@ -23,14 +25,17 @@ COMMAND = [
     "trainer.batch_size=16",
     "data.limit={train:320,val:64,test:64}",
     "must_beat_chance=false",
-    "checkpoint_minutes=0",
 ]
 
 
-def _run(out: Path) -> dict:
-    subprocess.run([*COMMAND, "--out", str(out)], check=True, capture_output=True)
+def _run(out: Path, minutes: int = 15) -> dict:
+    subprocess.run(_command(out, minutes), check=True, capture_output=True)
     [record] = out.rglob("record.json")
-    return json.loads(record.read_text())
+    return _read(record)
+
+
+def _command(out: Path, minutes: int) -> list[str]:
+    return [*COMMAND, f"checkpoint_minutes={minutes}", "--out", str(out)]
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +45,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("steps", [3, 27], ids=lambda n: f"killed after step {n}")
-def test_killed_and_resumed_equals_undisturbed(steps: int, undisturbed: Path, tmp_path: Path) -> None:
-    with subprocess.Popen([*COMMAND, "--out", str(tmp_path)], stdout=subprocess.DEVNULL) as process:
-        reached = _wait_for_step(tmp_path, steps, process)
+@pytest.mark.parametrize(
+    ("steps", "minutes"),
+    [(3, 0), (27, 0), (20, 15)],
+    ids=["saved within the first epoch", "saved within the second", "saved at the end of an epoch"],
+)
+def test_killed_and_resumed_equals_undisturbed(steps: int, minutes: int, undisturbed: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(_command(tmp_path, minutes), stdout=subprocess.DEVNULL) as process:
+        reached = _wait_for_step(tmp_path, steps, minutes == 0, process)
         os.kill(process.pid, signal.SIGKILL)
     assert not list(tmp_path.rglob("record.json"))
-    assert reached % 20, "the kill must fall within an epoch"
-    resumed = _run(tmp_path)
-    [whole] = (json.loads(file.read_text()) for file in undisturbed.rglob("record.json"))
+    assert bool(reached % 20) == (minutes == 0)
+    resumed = _run(tmp_path, minutes)
+    [whole] = map(_read, undisturbed.rglob("record.json"))
     for key in ("metrics", "steps", "epochs", "hash", "data_fingerprint"):
         assert resumed[key] == whole[key], key
     assert _weights(tmp_path).keys() == _weights(undisturbed).keys()
@@ -58,17 +67,38 @@ def test_killed_and_resumed_equals_undisturbed(steps: int, undisturbed: Path, tm
     assert a.read_text() == b.read_text()
 
 
-def _wait_for_step(out: Path, steps: int, process: subprocess.Popen) -> int:
-    """Wait for a checkpoint within an epoch, at or after ``steps`` (an epoch has 20)."""
+def test_interrupted_after_training_equals_undisturbed(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    words = _command(tmp_path, 15)[3:]
+    with monkeypatch.context() as patch:
+        patch.setattr(lightning.Trainer, "test", interrupt)
+        assert main(words) == 130
+    assert not list(tmp_path.rglob("record.json"))
+    assert main(words) == 0
+    [resumed], [whole] = (list(map(_read, out.rglob("record.json"))) for out in (tmp_path, undisturbed))
+    for key in ("metrics", "steps", "epochs"):
+        assert resumed[key] == whole[key], key
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
+def _wait_for_step(out: Path, steps: int, within: bool, process: subprocess.Popen) -> int:
+    """Wait for a checkpoint at or after ``steps``, within an epoch (of 20) or at its end."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, "the run ended before it could be killed"
         for file in out.rglob("last.ckpt"):
             reached = torch.load(file, map_location="cpu", weights_only=False)["global_step"]
-            if reached >= steps and reached % 20:
+            if reached >= steps and bool(reached % 20) == within:
                 os.kill(process.pid, signal.SIGSTOP)
                 reached = torch.load(file, map_location="cpu", weights_only=False)["global_step"]
-                if reached % 20:
+                if bool(reached % 20) == within:
                     return reached
                 os.kill(process.pid, signal.SIGCONT)
         time.sleep(0.02)

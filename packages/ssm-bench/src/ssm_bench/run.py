@@ -51,8 +51,10 @@ class DataModule(L.LightningDataModule):
         loader = self._loader("train", self.recipe.trainer.drop_last)
         sampler = cast(batches.Batches, loader.batch_sampler)
         if self.trainer is not None:
-            done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            sampler.set_epoch(self.trainer.current_epoch)
+            loop = self.trainer.fit_loop
+            done = loop.epoch_loop.batch_progress.current.ready
+            # Lightning asks for the batches before it counts the epoch that a checkpoint was written at the end of.
+            sampler.set_epoch(loop.epoch_progress.current.processed)
             sampler.start_batch = done if done < len(sampler) else 0
         return loader
 
