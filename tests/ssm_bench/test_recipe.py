@@ -110,7 +110,7 @@ def test_one_plan_has_every_cell_once() -> None:
 @pytest.mark.parametrize(("name", "model", "task", "scale"), EVERY, ids=lambda value: str(value))
 def test_recipe_builds_and_takes_one_step(name: str, model: str, task: str, scale: str) -> None:
     """On the published data's shape but for its length, of which no parameter's shape depends."""
-    from ssm_bench.task import ClassificationTask
+    from ssm_bench.task import Task
 
     benchmark = benchmarks()[name]
     recipe, _ = compose_recipe(benchmark, task, model, scale, 0, ())
@@ -119,7 +119,7 @@ def test_recipe_builds_and_takes_one_step(name: str, model: str, task: str, scal
     io = Interface(**shape | {"l_max": length})
     torch.manual_seed(0)
     net = build_model(recipe.model, io)
-    module = ClassificationTask(net, recipe, io.d_output, 1)
+    module = Task(net, recipe, None, 1)
     optimizer = module.configure_optimizers()["optimizer"]
     for group in optimizer.param_groups:
         # The peak of the schedule: the first step of a long warm-up is below float32's resolution.

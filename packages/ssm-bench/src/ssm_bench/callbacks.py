@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
@@ -44,9 +44,10 @@ class Keeper(Checkpoint):
         wall_seconds: time since training began, interruptions excluded.
     """
 
-    def __init__(self, folder: Path, monitor: str, minutes: float) -> None:
+    def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"], minutes: float) -> None:
         self.folder = folder
         self.monitor = monitor
+        self.mode = mode
         self.minutes = minutes
         self.rows: list[dict[str, Any]] = []
         self.train_seconds = 0.0
@@ -64,7 +65,7 @@ class Keeper(Checkpoint):
 
     @property
     def best(self) -> dict[str, Any]:
-        return max(self.rows, key=lambda row: row[self.monitor])
+        return (min if self.mode == "min" else max)(self.rows, key=lambda row: row[self.monitor])
 
     @property
     def wall_seconds(self) -> float:
@@ -116,7 +117,8 @@ class Keeper(Checkpoint):
         self.rows.append(row)
         if self.best is row:
             self._save(trainer, self.best_file, weights_only=True)
-        self._write_curves()
+        if trainer.is_global_zero:
+            self._write_curves()
         self._save(trainer, self.last, weights_only=False)
         self._saved = time.perf_counter()
         if _agree(trainer, notice.received):

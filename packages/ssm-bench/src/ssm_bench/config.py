@@ -81,15 +81,29 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """How a run is carried out on this machine; it does not change what is computed, so it is not hashed.
+    """How a run is carried out; it does not change what is computed, so it is not hashed.
 
     logger: where curves go besides metrics.csv, which is always written.
     workers: loader processes.
     accelerator: ``auto`` takes a GPU where there is one.
+    devices: GPUs on each node, or parts of a CPU. Each has a process, and the processes share each batch equally.
+    nodes: machines; more than one under srun.
     checkpoint_minutes: how often a long epoch is saved in its middle.
     """
 
     logger: Literal["csv", "wandb"] = "csv"
     workers: int = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    nodes: int = 1
     checkpoint_minutes: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+
+    @property
+    def processes(self) -> int:
+        """All processes of a run."""
+        return self.devices * self.nodes

@@ -116,7 +116,13 @@ def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[R
         "model": build(preset.func, {**preset.keywords, **options}, "model."),
         **{key: build(cls, tree.get(key, {}), f"{key}.") for key, cls in SECTIONS.items()},
     }
-    runtime = build(Runtime, {key: tree[key] for key in RUNTIME_KEYS if key in tree}, "")
+    runtime: Runtime = build(Runtime, {key: tree[key] for key in RUNTIME_KEYS if key in tree}, "")
+    batch = recipe["trainer"].batch_size
+    if batch % runtime.processes:
+        raise UserError(
+            f"trainer.batch_size={batch} cannot be shared equally by {runtime.processes} processes "
+            f"(devices={runtime.devices}, nodes={runtime.nodes}); choose numbers that divide it."
+        )
     return build(Recipe, recipe, ""), runtime
 
 

@@ -7,27 +7,32 @@ import platform
 import resource
 import sys
 import warnings
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
+from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 from ssm_data import batches
 from ssm_data.contract import Place, Prepared
+from ssm_models.backbones.norms import share_batch_norms
 from ssm_models.model import build_model
 
+from ssm_bench import processes
 from ssm_bench.callbacks import LAST, Keeper, Progressing, Reporting
 from ssm_bench.config import Recipe, Runtime
 from ssm_bench.errors import BusyError, RunError
+from ssm_bench.metrics import METRICS
 from ssm_bench.plan import Cell
 from ssm_bench.recipe import as_dict, as_yaml
 from ssm_bench.record import Record, code_version, package_versions, write_atomically
 from ssm_bench.status import attempt
-from ssm_bench.task import ClassificationTask, interface
+from ssm_bench.task import Task, interface
 
 #: Writing 5 here makes the kernel forget the process's peak memory (proc(5)).
 LINUX_RESET = Path("/proc/self/clear_refs")
@@ -51,7 +56,7 @@ class DataModule(L.LightningDataModule):
         loader = self._loader("train", self.recipe.trainer.drop_last)
         sampler = cast(batches.Batches, loader.batch_sampler)
         if self.trainer is not None:
-            loop = self.trainer.fit_loop
+            loop: Any = self.trainer.fit_loop
             done = loop.epoch_loop.batch_progress.current.ready
             # Lightning asks for the batches before it counts the epoch that a checkpoint was written at the end of.
             sampler.set_epoch(loop.epoch_progress.current.processed)
@@ -74,6 +79,8 @@ class DataModule(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             bucket=self.recipe.trainer.bucket,
+            rank=processes.rank(),
+            world_size=self.runtime.processes,
         )
 
 
@@ -88,38 +95,62 @@ def run_cell(cell: Cell, place: Place, out: Path, console: Console, wait: float 
         RunError: training diverged, or a run that must beat chance did not.
         ssm_data.contract.DataError: the data cannot be had.
     """
+    if not processes.join(cell.runtime):
+        return processes.start(cell.runtime, _one_of_several, cell, place, out, console.quiet, wait)
+    if processes.rank() > 0:
+        console = Console(quiet=True)
     folder = cell.folder(out)
-    done = Record.read(folder)
+    done = processes.of_first(lambda: Record.read(folder))
     if done is not None:
         return done
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / ".lock").acquire(timeout=wait)
-    except Timeout:
-        raise BusyError(f"Another process is at it in {folder}.") from None
-    with held, attempt(folder):
-        record = Record.read(folder)
+    with ExitStack() as held:
+        record = processes.of_first(lambda: _claim(folder, wait, held))
         if record is None:
             prepared = cell.recipe.data.prepare(place, progress=console.is_terminal)
             record = _run(cell, prepared, folder, console)
-            record.write(folder)
-            (folder / LAST).unlink(missing_ok=True)
+            if processes.rank() == 0:
+                record.write(folder)
+                (folder / LAST).unlink(missing_ok=True)
     return record
+
+
+def _one_of_several(cell: Cell, place: Place, out: Path, quiet: bool, wait: float) -> Record:
+    return run_cell(cell, place, out, Console(highlight=False, quiet=quiet), wait)
+
+
+def _claim(folder: Path, wait: float, held: ExitStack) -> Record | None:
+    """Take the run folder until ``held`` ends; the record if another process has left one by then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held.enter_context(FileLock(folder / ".lock").acquire(timeout=wait))
+    except Timeout:
+        raise BusyError(f"Another process is at it in {folder}.") from None
+    held.enter_context(attempt(folder))
+    return Record.read(folder)
 
 
 def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Record:
     recipe, runtime, spec = cell.recipe, cell.runtime, prepared.spec
     _quiet()
-    write_atomically(folder / "recipe.yaml", as_yaml(recipe))
+    if processes.rank() == 0:
+        write_atomically(folder / "recipe.yaml", as_yaml(recipe))
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     monitor = f"val/{spec.metric}"
     data = DataModule(prepared, recipe, runtime)
     steps = len(data._loader("train", recipe.trainer.drop_last))
-    module = ClassificationTask(build_model(recipe.model, interface(spec)), recipe, spec.d_output, steps)
-    keeper = Keeper(folder, monitor, runtime.checkpoint_minutes)
+    module = Task(build_model(recipe.model, interface(spec)), recipe, spec, steps)
+    several = runtime.processes > 1
+    if several:
+        share_batch_norms(module)
+    keeper = Keeper(folder, monitor, METRICS[spec.metric].mode, runtime.checkpoint_minutes)
     trainer = L.Trainer(
         accelerator=runtime.accelerator,
-        devices=1,
+        devices=runtime.devices,
+        num_nodes=runtime.nodes,
+        # Buffers are equal without being sent: constants, and statistics that batch norms share.
+        strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
+        plugins=processes.environment(runtime),
+        use_distributed_sampler=False,
         precision=PRECISION[recipe.trainer.precision],
         max_epochs=recipe.trainer.epochs,
         gradient_clip_val=recipe.trainer.gradient_clip,
@@ -131,11 +162,12 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-    if keeper.last.is_file():
+    resumed = processes.of_first(keeper.last.is_file)
+    if resumed:
         console.print(f"{cell.name}: resuming from {keeper.last}", highlight=False)
     _reset_peak_memory()
     try:
-        trainer.fit(module, data, ckpt_path=keeper.last if keeper.last.is_file() else None, weights_only=False)
+        trainer.fit(module, data, ckpt_path=keeper.last if resumed else None, weights_only=False)
     except SystemExit:
         # Lightning turns an interrupt into an exit; the command has a sentence for it.
         raise KeyboardInterrupt from None
@@ -160,7 +192,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
         wall_seconds=round(keeper.wall_seconds, 2),
-        samples_per_second=round(keeper.examples / keeper.train_seconds, 2),
+        samples_per_second=round(runtime.processes * keeper.examples / keeper.train_seconds, 2),
         peak_memory_bytes=_peak_memory(),
         device=_device(trainer),
         hash=cell.hash,
@@ -172,6 +204,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         packages=package_versions(),
         command=" ".join(["bench", *sys.argv[1:]]),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        processes=runtime.processes,
     )
     if recipe.must_beat_chance:
         _check_beats_chance(record, spec.sizes["test"])
@@ -181,13 +214,18 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
 def _check_beats_chance(record: Record, examples: int) -> None:
     """A pipeline that learns nothing must not look like one that works.
 
-    Four standard errors: chance alone passes once in thirty thousand runs.
+    Accuracy must be four standard errors above chance, which chance alone passes once in thirty thousand runs; a
+    metric of which less is better must be a tenth below that of the best constant guess.
     """
-    needed = record.chance + 4 * sqrt(record.chance * (1 - record.chance) / examples)
-    if record.value < needed:
+    metric = METRICS[record.metric]
+    if metric.lower_is_better:
+        needed = 0.9 * record.chance
+    else:
+        needed = record.chance + 4 * sqrt(record.chance * (1 - record.chance) / examples)
+    if metric.best(record.value, needed) != record.value:
         raise RunError(
-            f"Test {record.metric} {record.value:.3f} is not clearly above chance (that needs {needed:.3f}): "
-            "the model did not learn."
+            f"Test {record.metric} {record.value:.3f} is not clearly {'below' if metric.lower_is_better else 'above'} "
+            f"chance (that needs {needed:.3f}): the model did not learn."
         )
 
 
@@ -229,7 +267,8 @@ def _peak_memory() -> int:
 
 def _device(trainer: L.Trainer) -> str:
     if trainer.strategy.root_device.type == "cuda":
-        return torch.cuda.get_device_name(trainer.strategy.root_device)
+        name = torch.cuda.get_device_name(trainer.strategy.root_device)
+        return f"{trainer.world_size} x {name}" if trainer.world_size > 1 else name
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
@@ -242,6 +281,7 @@ def _quiet() -> None:
         ".*not resumable.*",
         ".*smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*sync_dist=True.*",
         ".*`srun` command is available.*",
     ):
         warnings.filterwarnings("ignore", text)

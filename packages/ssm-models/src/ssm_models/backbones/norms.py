@@ -1,15 +1,56 @@
 """Normalisation of (..., H), with a form for single samples."""
 
+from typing import Any, cast
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 
+class _Total(torch.autograd.Function):
+    """The sum of a tensor over all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.clone()
+        distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        grad = grad.clone()
+        distributed.all_reduce(grad)
+        return grad
+
+
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm over all leading axes; ``step`` always takes the running statistics."""
+    """Batch norm over all leading axes; ``step`` always takes the running statistics.
+
+    Attributes:
+        shared: the statistics are those of the batches of all processes of ``torch.distributed`` together.
+    """
+
+    shared = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, -2)).view(x.shape)
+        flat = x.flatten(0, -2)
+        y = self._shared_forward(flat) if self.shared and self.training else super().forward(flat)
+        return y.view(x.shape)
+
+    def _shared_forward(self, x: Tensor) -> Tensor:
+        """As ``nn.SyncBatchNorm``, which is for GPUs alone."""
+        dtype, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        count = x.new_full((1,), len(x))
+        sums = _Total.apply(torch.cat((x.sum(0), count)))
+        mean, count = sums[:-1] / sums[-1], sums[-1].detach()
+        x = x - mean
+        variance = _Total.apply(x.square().sum(0)) / count
+        with torch.no_grad():
+            new = {"running_mean": mean, "running_var": variance * (count / (count - 1))}
+            for name, value in new.items():
+                self.get_buffer(name).lerp_(value, cast(float, self.momentum))
+            self.get_buffer("num_batches_tracked").add_(1)
+        return (x * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(dtype)
 
     def step(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
@@ -55,3 +96,19 @@ Norm = BatchNorm | LayerNorm | ScalarNorm | NoNorm
 def make_norm(kind: str, d_model: int) -> Norm:
     """The norm of a name: ``batch``, ``layer``, ``scalar`` or ``none``."""
     return {"batch": BatchNorm, "layer": LayerNorm, "scalar": ScalarNorm, "none": NoNorm}[kind](d_model)
+
+
+def share_batch_norms(module: nn.Module) -> None:
+    """Let every batch norm take the statistics of all processes together.
+
+    Raises:
+        ValueError: there is one that cannot.
+    """
+    for name, each in module.named_modules():
+        if isinstance(each, BatchNorm):
+            each.shared = True
+        elif isinstance(each, nn.modules.batchnorm._BatchNorm) and not isinstance(each, nn.SyncBatchNorm):
+            raise ValueError(
+                f"{name} is torch's {type(each).__name__}, whose statistics several processes would not share; "
+                "take ssm_models.backbones.norms.BatchNorm, or one process."
+            )
