@@ -96,21 +96,29 @@ def test_kernel(name: str, dtype: torch.dtype) -> None:
     assert_close(kernel, expected, case.tolerance)
 
 
-def convolution_with_a_rounded_spectrum(u: Tensor, k: Tensor, k_reverse: Tensor | None = None) -> Tensor:
-    """As the reference convolves where its kernel came in float32: float32 until the spectra are multiplied."""
-    L, K = u.shape[1], k.shape[-1]
-    k = F.pad(k.float(), (0, L))
-    if k_reverse is not None:
-        k = k + F.pad(k_reverse.float().flip(-1), (L, 0))
-    spectrum = torch.fft.rfft(k)[None] * torch.fft.rfft(u.mT, n=K + L)[:, None]
-    return torch.fft.irfft(spectrum, n=K + L)[..., :L].permute(0, 3, 1, 2)
+def convolution_with_a_rounded_spectrum(layer: S4Layer) -> Callable[..., Tensor]:
+    """As the reference convolves where its kernel came in float32: float32 until the spectra are multiplied.
+
+    Its skip is no part of the convolution, as the layer's is, and stays float64.
+    """
+
+    def convolve(u: Tensor, k: Tensor, k_reverse: Tensor | None = None) -> Tensor:
+        L, K = u.shape[1], k.shape[-1]
+        k = F.pad((k - F.pad(layer.D.unsqueeze(-1), (0, K - 1))).float(), (0, L))
+        if k_reverse is not None:
+            k = k + F.pad(k_reverse.float().flip(-1), (L, 0))
+        spectrum = torch.fft.rfft(k)[None] * torch.fft.rfft(u.mT, n=K + L)[:, None]
+        y = torch.fft.irfft(spectrum, n=K + L)[..., :L].permute(0, 3, 1, 2)
+        return y + u.unsqueeze(2) * layer.D
+
+    return convolve
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_output_and_gradients(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(name, dtype)
     if case.rounded and dtype == torch.float64:
-        monkeypatch.setattr("ssm_models.layers.s4.long_conv", convolution_with_a_rounded_spectrum)
+        monkeypatch.setattr("ssm_models.layers.s4.long_conv", convolution_with_a_rounded_spectrum(case.layer))
     u = case.tensor("u").requires_grad_()
     theirs = {
         key: value.to(dtype).requires_grad_() if value.is_floating_point() else value

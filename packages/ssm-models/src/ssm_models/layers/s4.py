@@ -4,11 +4,13 @@ import torch
 from ssm_core.backends import full_precision
 from ssm_core.ops import long_conv
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ssm_models.config import LayerConfig
 from ssm_models.kernels import make_kernel
 from ssm_models.kernels.fir import fir_scan, fir_stepper
 from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, dropout, mask_padding
+from ssm_models.layers.gated_linear import GatedLinear
 
 
 class S4Layer(SequenceLayer):
@@ -52,24 +54,23 @@ class S4Layer(SequenceLayer):
         self.d_output = width
         if config.final_act is not None:
             self.d_output = d_model
-            self.output_linear = nn.Linear(width, d_model * (2 if config.final_act == "glu" else 1))
+            self.output_linear = (GatedLinear if config.final_act == "glu" else nn.Linear)(width, d_model)
 
     def forward(
         self, u: Tensor, state: State = None, *, lengths: Tensor | None = None, rate: float = 1.0
     ) -> tuple[Tensor, State]:
         u = self._enter(mask_padding(u, lengths))
         if state is None:
-            y = self._convolve(u, rate)
+            return self._leave(u, self._convolve(u, rate)), None
+        self._refuse_recurrence()
+        if lengths is not None:
+            raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
+        if self.config.l_max is None:
+            with full_precision(u):
+                y, state = self.kernel.scan(u, state, rate)
         else:
-            self._refuse_recurrence()
-            if lengths is not None:
-                raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
-            if self.config.l_max is None:
-                with full_precision(u):
-                    y, state = self.kernel.scan(u, state, rate)
-            else:
-                y, state = fir_scan(u, state, self._cut_kernel(rate))
-        return self._leave(u, y), state
+            y, state = fir_scan(u, state, self._cut_kernel(rate))
+        return self._leave(u, self._skip(u, y)), state
 
     def initial_state(self, batch_size: int) -> State:
         self._refuse_recurrence()
@@ -88,7 +89,7 @@ class S4Layer(SequenceLayer):
             u = self._enter(u)
             with full_precision(u):
                 y, state = kernel_step(u, state)
-            return self._leave(u, y), state
+            return self._leave(u, self._skip(u, y)), state
 
         return step
 
@@ -103,15 +104,18 @@ class S4Layer(SequenceLayer):
         return u if self.input_linear is None else self.input_linear(u)
 
     def _convolve(self, u: Tensor, rate: float) -> Tensor:
-        """(B, L, H) to (B, L, C, H)."""
+        """(B, L, H) to (B, L, C, H), the skip included."""
         L = u.shape[1]
         if self.config.l_max is not None:
             L = min(L, round(self.config.l_max / rate))
         k = self._kernel(L, rate)
-        if not self.config.bidirectional:
-            return long_conv(u, k)
-        forward, backward = k.chunk(2)
-        return long_conv(u, forward, backward)
+        forward, backward = k.chunk(2) if self.config.bidirectional else (k, None)
+        # The skip is one more tap at lag 0, so that it takes no pass over the sequence.
+        return long_conv(u, forward + F.pad(self.D.to(k.dtype).unsqueeze(-1), (0, k.shape[-1] - 1)), backward)
+
+    def _skip(self, u: Tensor, y: Tensor) -> Tensor:
+        """Input (..., H) and convolution (..., C, H) to their sum, the input scaled by D."""
+        return torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype))
 
     def _cut_kernel(self, rate: float) -> Tensor:
         assert self.config.l_max is not None
@@ -122,9 +126,8 @@ class S4Layer(SequenceLayer):
             return self.drop_kernel(self.kernel(L, rate))
 
     def _leave(self, u: Tensor, y: Tensor) -> Tensor:
-        """Input (..., H) and convolution (..., C, H) to the layer's output (..., d_output)."""
+        """Input (..., H) and convolution with skip (..., C, H) to the layer's output (..., d_output)."""
         config = self.config
-        y = torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype))
         y = (y.mT if config.swap_channels else y).flatten(-2)
         y = self.drop(ACTIVATIONS[config.activation](y))
         if self.input_gate is not None:
@@ -132,6 +135,7 @@ class S4Layer(SequenceLayer):
                 y = self.output_gate(y)
             gate = ACTIVATIONS[config.gate_act](self.input_gate(u))
             y = ACTIVATIONS[config.mult_act](y * gate)
-        if self.output_linear is not None and config.final_act is not None:
-            y = ACTIVATIONS[config.final_act](self.output_linear(y))
-        return y
+        if self.output_linear is None or config.final_act is None:
+            return y
+        y = self.output_linear(y)
+        return y if config.final_act == "glu" else ACTIVATIONS[config.final_act](y)
