@@ -67,26 +67,46 @@ class _VandermondeTranspose(torch.autograd.Function):
         return grad_u, grad_a
 
 
+@torch.library.custom_op("ssm_core::vandermonde_tables", mutates_args=())
 def _tables(a: Tensor, L: int, rows: int) -> tuple[Tensor, Tensor]:
-    """``exp(a Q l1)`` (H, L1, 2, M) and ``exp(a l2)`` (H, Q, 2, M) with ``L1 Q >= L``."""
-    # The coarse table is multiplied once more for each row of c: more rows, longer fine table.
-    Q = 2 ** round(math.log2(L * (1 + rows)) / 2)
-    return _powers(a, Q, -(-L // Q)), _powers(a, 1, Q)
+    """``exp(a Q l1)`` (H, L1, 2, M) and ``exp(a l2)`` (H, Q, 2, M) with ``L1 Q >= L``.
 
-
-def _powers(a: Tensor, step: int, n: int) -> Tensor:
-    """``exp(a step k)`` for ``k = 0..n-1``, (H, n, 2, M), by doubling in float64."""
-    real, imag = (a.to(torch.float64) * step).unbind(-1)
+    One operator, as ``torch.compile`` would unroll the doublings.
+    """
+    Q = _fine_length(L, rows)
+    real, imag = a.to(torch.float64).unbind(-1)
     modulus = real.exp()
-    pr, pi = modulus * imag.cos(), modulus * imag.sin()
-    re, im = torch.ones_like(pr)[None], torch.zeros_like(pi)[None]
+    fine, (real, imag) = _powers(modulus * imag.cos(), modulus * imag.sin(), Q)
+    coarse, _ = _powers(real, imag, -(-L // Q))
+    return coarse.to(a.dtype), fine.to(a.dtype)
+
+
+@_tables.register_fake
+def _(a: Tensor, L: int, rows: int) -> tuple[Tensor, Tensor]:
+    H, M, _ = a.shape
+    Q = _fine_length(L, rows)
+    return a.new_empty(H, -(-L // Q), 2, M), a.new_empty(H, Q, 2, M)
+
+
+def _fine_length(L: int, rows: int) -> int:
+    """Q, a power of two. The coarse table is multiplied once more for each row of c: more rows, longer fine table."""
+    return 2 ** round(math.log2(L * (1 + rows)) / 2)
+
+
+def _powers(pr: Tensor, pi: Tensor, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """``p^k`` for ``k = 0..n-1`` (H, n, 2, M) of p (H, M), by doubling, and p to the least power of two from n on."""
+    table = pr.new_empty(pr.shape[0], n, 2, pr.shape[1])
+    real, imag = table.unbind(2)
+    real[:, 0], imag[:, 0] = 1, 0
     k = 1
     while k < n:
-        hr, hi = re[: n - k], im[: n - k]
-        re, im = torch.cat((re, hr * pr - hi * pi)), torch.cat((im, hr * pi + hi * pr))
+        old, new = slice(0, min(k, n - k)), slice(k, 2 * k)
+        r, i = pr.unsqueeze(1), pi.unsqueeze(1)
+        torch.mul(real[:, old], r, out=real[:, new]).addcmul_(imag[:, old], i, value=-1)
+        torch.mul(real[:, old], i, out=imag[:, new]).addcmul_(imag[:, old], r)
         pr, pi = pr * pr - pi * pi, 2 * pr * pi
         k *= 2
-    return torch.stack((re, im), 1).permute(2, 0, 1, 3).to(a.dtype, memory_format=torch.contiguous_format)
+    return table, (pr, pi)
 
 
 def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
