@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from ssm_bench import record
@@ -93,7 +94,8 @@ def _state(
         return "running", f"{status.job} {status.host}".strip()
     if job in slurm:
         entry = slurm[job]
-        return ("queued" if entry.waits else "running"), f"{job} {entry.reason}"
+        again = f", {status.reason}" if status is not None and status.state == "stopped" else ""
+        return ("queued" if entry.waits else "running"), f"{job} {entry.reason}{again}"
     since = status is not None and status.updated >= launched.content["created"]
     if status is not None and since and status.state == "failed":
         return "failed", status.reason
@@ -148,7 +150,7 @@ def as_table(jobs: Sequence[Job]) -> Table:
         left = _span(status.seconds_left) if status and job.state == "running" and status.seconds_left else ""
         again = str(status.attempt - 1) if status and status.attempt > 1 else ""
         style = STYLES[job.state]
-        table.add_row(job.name, f"[{style}]{job.state}[/]", steps, left, again, job.note)
+        table.add_row(escape(job.name), f"[{style}]{job.state}[/]", steps, left, again, escape(job.note))
     return table
 
 

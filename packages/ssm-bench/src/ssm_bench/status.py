@@ -29,7 +29,7 @@ class Status:
 
     Attributes:
         state: ``running``; ``stopped``: goes on when it is started again; ``failed``: by its own fault; ``done``.
-        host, pid: the process that runs it, or did.
+        host, pid: the machine (in SLURM its node) and the process that runs it, or did.
         job: its SLURM job (``12_3``: task 3 of array 12), empty outside SLURM.
         attempt: starts of this cell, this one included.
         fruitless: attempts in a row, this one included, that have saved no progress.
@@ -75,7 +75,7 @@ def begin(folder: Path) -> Status:
     now = time.time()
     status = Status(
         state="running",
-        host=socket.gethostname(),
+        host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         pid=os.getpid(),
         job=slurm_job(),
         attempt=before.attempt + 1 if before else 1,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -52,8 +51,7 @@ class Launched:
             profile: the cluster profile, where the plan is for SLURM.
         """
         out = out.resolve()
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = out / FOLDER / f"{stamp}-{secrets.token_hex(2)}"
+        folder = out / FOLDER / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
         folder.mkdir(parents=True)
         code = snapshot.take(folder / "code")
         content = {
@@ -114,15 +112,12 @@ class Launched:
         return self.out / self.content["cells"][index]["folder"]
 
     def cell(self, index: int) -> Cell:
-        """A cell, composed again by the code of the launch.
+        """A cell, composed again.
 
         Raises:
-            RunError: it is another one than was launched: the file of a layer was edited meanwhile, or a recipe where
-                there is no copy of the code.
+            RunError: a recipe was edited meanwhile, so that it is another cell.
         """
         words = self.content["cells"][index]
-        if words["file"] is not None and words["file"] != _digest(words["model"]):
-            raise RunError(f"{words['model']} was edited after it was launched; launch it again.")
         recipe, runtime = compose_recipe(
             benchmark(words["benchmark"]),
             words["task"],
@@ -136,6 +131,16 @@ class Launched:
             raise RunError(f"The recipe of {cell.name} has changed since it was launched; launch it again.")
         return cell
 
+    def check_file(self, index: int) -> None:
+        """Whether the user's own layer of a cell, of which there is no copy, is still the one that was launched.
+
+        Raises:
+            RunError: it is not.
+        """
+        words = self.content["cells"][index]
+        if words["file"] is not None and words["file"] != _digest(words["model"]):
+            raise RunError(f"{words['model']} was edited after it was launched; launch it again.")
+
     def cancel(self) -> None:
         """Note that what is unfinished is so because its user wished it."""
         (self.folder / CANCELLED).touch()
@@ -147,8 +152,9 @@ class Launched:
     def note_jobs(self, jobs: Mapping[int, str]) -> None:
         """Keep the SLURM job of each submitted cell."""
         write_atomically(self.folder / JOBS, json.dumps({str(index): job for index, job in jobs.items()}) + "\n")
+        self.__dict__.pop("jobs", None)
 
-    @property
+    @cached_property
     def jobs(self) -> dict[int, str]:
         """The SLURM job of each submitted cell; empty for a local launch."""
         file = self.folder / JOBS

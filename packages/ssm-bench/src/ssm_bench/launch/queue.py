@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +46,17 @@ def largest_array() -> int:
     return int(match[1])
 
 
+def check() -> None:
+    """Whether there is a SLURM to submit to.
+
+    Raises:
+        UserError: there is none.
+    """
+    for command in ("sbatch", "srun"):
+        if shutil.which(command) is None:
+            raise _absent(command)
+
+
 def slurm(*command: str) -> str:
     """What a SLURM command prints.
 
@@ -54,9 +66,13 @@ def slurm(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     except FileNotFoundError:
-        raise UserError(f"There is no SLURM here: {command[0]} was not found; log in to the cluster.") from None
+        raise _absent(command[0]) from None
     except subprocess.TimeoutExpired:
         raise UserError(f"SLURM does not answer: {command[0]} took over two minutes; try again later.") from None
     except subprocess.CalledProcessError as error:
         raise UserError(f"{command[0]} failed: {' '.join(error.stderr.split())}") from None
     return done.stdout
+
+
+def _absent(command: str) -> UserError:
+    return UserError(f"There is no SLURM here: {command} was not found; log in to the cluster.")

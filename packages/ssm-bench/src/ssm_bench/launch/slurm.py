@@ -18,7 +18,7 @@ from ssm_bench.errors import UserError
 from ssm_bench.jobs import find_jobs
 from ssm_bench.launch.launched import FOLDER, Launched
 from ssm_bench.launch.profile import Profile
-from ssm_bench.launch.queue import largest_array
+from ssm_bench.launch.queue import check, largest_array
 from ssm_bench.launch.supervisor import prepare_data, run_task
 from ssm_bench.launch.worker import AGAIN
 from ssm_bench.plan import Cell
@@ -72,6 +72,7 @@ def submit(
     Raises:
         UserError: SLURM refuses, or the data of a cell cannot be had.
     """
+    check()
     (out / FOLDER).mkdir(parents=True, exist_ok=True)
     # Who submits the same at the same time finds it submitted.
     with FileLock(out / FOLDER / ".lock"):
@@ -100,6 +101,7 @@ def submit(
 
 def describe(plan: Sequence[Cell], place: Place, out: Path, profile: Profile) -> str:
     """What :func:`submit` would submit: each job script and its cells. Nothing is written."""
+    check()
     cells = unlaunched(plan, out)
     if not cells:
         return "Every cell is done or launched; nothing would be submitted."
@@ -228,10 +230,7 @@ def _common(profile: Profile) -> dict[str, Any]:
 
 
 def _executor(launched: Launched, profile: Profile, parameters: Mapping[str, Any]) -> SlurmExecutor:
-    try:
-        executor = SlurmExecutor(launched.folder / "slurm", python=profile.python)
-    except RuntimeError:
-        raise UserError("There is no SLURM here: srun was not found; log in to the cluster.") from None
+    executor = SlurmExecutor(launched.folder / "slurm", python=profile.python)
     paths = ":".join(map(shlex.quote, launched.code.paths))
     setup = [*profile.setup]
     if paths:

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         before, job = Status.read(folder), slurm_job()
         ours = before is not None and job != "" and before.job == job
+        launched.check_file(number)
         cell = launched.cell(number)
         outcome = carry_out(cell, launched.place, launched.out, console, PATIENCE_SECONDS if ours else 0.0)
     except BusyError as error:
