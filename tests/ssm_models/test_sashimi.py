@@ -52,7 +52,7 @@ def test_chunks_and_steps(unet: bool, L: int, rate: float) -> None:
     actual = torch.autograd.grad((chunked * weights).sum(), inputs, allow_unused=True)
     for mine, each, value in zip(actual, expected, inputs, strict=True):
         zero = torch.zeros_like(value)
-        torch.testing.assert_close(zero if mine is None else mine, zero if each is None else each, rtol=0, atol=1e-8)
+        torch.testing.assert_close(zero if mine is None else mine, zero if each is None else each, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("unet", [False, True])

@@ -39,23 +39,27 @@ def cexp(x: Tensor) -> Tensor:
     return torch.stack((modulus * imag.cos(), modulus * imag.sin()), -1)
 
 
+def cexpm1(x: Tensor) -> Tensor:
+    """``exp(x) - 1`` for ``x`` (..., 2), with all its digits where x is small."""
+    real, imag = x.unbind(-1)
+    # No cancellation in the real part: cos = 1 - 2 sin^2(half angle).
+    growth = real.expm1()
+    return torch.stack((growth * imag.cos() - 2 * (imag / 2).sin().square(), (growth + 1) * imag.sin()), -1)
+
+
 def cexpm1_over(x: Tensor) -> Tensor:
     """``(exp(x) - 1) / x`` for ``x`` (..., 2), exact to rounding at and around zero, with its gradient.
 
     Near zero the quotient and its derivative cancel; there a Taylor polynomial replaces them.
     """
-    real, imag = x.unbind(-1)
     small = (abs2(x) < _TAYLOR_RADIUS**2).unsqueeze(-1)
-    # exp(x) - 1 without cancellation in the real part: cos = 1 - 2 sin^2(half angle).
-    growth = real.expm1()
-    numerator = torch.stack((growth * imag.cos() - 2 * (imag / 2).sin().square(), (growth + 1) * imag.sin()), -1)
     one = torch.zeros_like(x)
     one[..., 0] = 1
     near = torch.where(small, x, 0)
     series = one / math.factorial(_TAYLOR_TERMS)
     for k in reversed(range(1, _TAYLOR_TERMS)):
         series = cmul(series, near) + one / math.factorial(k)
-    return torch.where(small, series, cdiv(numerator, torch.where(small, one, x)))
+    return torch.where(small, series, cdiv(cexpm1(x), torch.where(small, one, x)))
 
 
 _TAYLOR_RADIUS = 0.1

@@ -1,7 +1,7 @@
 """Diagonal state space kernels: S4D and S4D-Real, DSS."""
 
 import torch
-from ssm_core.complex import abs2, cexp, cmul, conj
+from ssm_core.complex import abs2, cexp, cexpm1, cmul, conj
 from ssm_core.discretize import bilinear, zoh
 from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
 from torch import Tensor
@@ -68,12 +68,10 @@ def _softmax(A: Tensor, dt: Tensor, L: int) -> tuple[Tensor, Tensor]:
     """
     exponent = A * dt.unsqueeze(-1)
     decaying = torch.where(A[..., :1] > 0, -exponent, exponent)
-    one = torch.zeros_like(A)
-    one[..., 0] = 1
-    x = cmul(cexp(decaying * L) - one, A)
+    x = cmul(cexpm1(decaying * L), A)
     # The small number stands in for a vanishing denominator: a mode of A = 0 has no softmax.
     reciprocal = conj(x) / (abs2(x) + 1e-7).unsqueeze(-1)
-    return exponent, cmul(cexp(decaying) - one, reciprocal) / 2
+    return exponent, cmul(cexpm1(decaying), reciprocal) / 2
 
 
 def _softmax_kernel(c: Tensor, exponent: Tensor, length: int, L: int) -> Tensor:

@@ -11,7 +11,7 @@ from ssm_core.ops import cauchy
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
-from ssm_models.kernels.recurrence import dense_scan, matrix_power
+from ssm_models.kernels.recurrence import dense_scan, power_gap
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.base import Stepper
 
@@ -65,26 +65,26 @@ class DPLRKernel(SSMKernel):
         else:
             length, C = round(self.config.l_kernel / rate), s.C
             if length < L:
-                power = matrix_power(s.dense(), length)
+                C, gap = C.double(), power_gap(s.double().gap(), length)
                 while length < L:
-                    C = C + _times(C, power)
+                    C = 2 * C - _times(C, gap)
                     length *= 2
-                    power = power @ power
-        return _kernel(s, C, length)[..., :L]
+                    gap = power_gap(gap, 2)
+        return _kernel(s, C.to(self.dtype), length)[..., :L]
 
     def tied_C(self, length: int, rate: float = 1.0) -> Tensor:
-        """``C (I - A_bar^length)`` (C, H, M, 2), taking the parameter as C; float64 inside, as it cancels."""
+        """``C (I - A_bar^length)`` (C, H, M, 2), taking the parameter as C."""
         s = self._dplr(rate).double()
-        return (s.C - _times(s.C, matrix_power(s.dense(), length))).to(self.dtype)
+        return _times(s.C, power_gap(s.gap(), length)).to(self.dtype)
 
     def _untied_C(self, s: "_DPLR", rate: float) -> Tensor:
         """The C of the recurrence."""
         if self.config.l_kernel is None:
             return s.C
-        power = matrix_power(s.dense(), round(self.config.l_kernel / rate))
-        identity = torch.eye(power.shape[-1], dtype=power.dtype, device=power.device)
-        C = torch.linalg.solve(identity - power.mT, _row(s.C).permute(1, 2, 0)).permute(2, 0, 1)
-        return _unrow(C)
+        s = s.double()
+        gap = power_gap(s.gap(), round(self.config.l_kernel / rate))
+        C = torch.linalg.solve(gap.mT, _row(s.C).permute(1, 2, 0)).permute(2, 0, 1)
+        return _unrow(C).to(self.dtype)
 
     def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         s = self._dplr(rate)
@@ -113,7 +113,7 @@ class _DPLR:
 
     A real state is the conjugate-symmetric vector of stored entries (M, 2); as a real vector of N = 2 M
     numbers it is their flattening. With ``D = (2/dt - Lambda)^-1`` and ``S = (I + P^* D P)^-1`` the
-    bilinear rule gives ``A_bar = (4/dt) D - 1 - (D P S) (P^* D 4/dt)``.
+    bilinear rule gives ``A_bar = 1 + 2 D Lambda - (D P S) (P^* D 4/dt)``.
 
     Attributes:
         A: (H, M, 2).
@@ -153,8 +153,8 @@ class _DPLR:
 
     def diagonal(self) -> Tensor:
         """The diagonal part of A_bar (H, M, 2)."""
-        scaled = self.resolvent() * (4 / self.dt)
-        return torch.stack((scaled[..., 0] - 1, scaled[..., 1]), -1)
+        change = 2 * cmul(self.resolvent(), self.A)
+        return torch.stack((1 + change[..., 0], change[..., 1]), -1)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         """Factors (R, H, M, 2) of A_bar's low-rank part: ``left * 2 Re sum_m right x``."""
@@ -170,8 +170,14 @@ class _DPLR:
 
     def dense(self) -> Tensor:
         """A_bar as a real matrix (H, N, N)."""
+        gap = self.gap()
+        return torch.eye(gap.shape[-1], dtype=gap.dtype, device=gap.device) - gap
+
+    def gap(self) -> Tensor:
+        """``I - A_bar`` (H, N, N), with all its digits where A_bar is close to I."""
         left, right = self.low_rank()
-        return _rotations(self.diagonal()) - torch.einsum("rhn,rhm->hnm", left.flatten(-2), _row(right))
+        change = _rotations(2 * cmul(self.resolvent(), self.A))
+        return torch.einsum("rhn,rhm->hnm", left.flatten(-2), _row(right)) - change
 
 
 def _rotations(a: Tensor) -> Tensor:
@@ -207,8 +213,8 @@ def _kernel(s: _DPLR, C: Tensor, length: int) -> Tensor:
         y = 2 * torch.tan(angle)
         v, w = s.numerators(C), s.A * s.dt
         r = cauchy(v.flatten(0, 1), w, y.to(C.dtype)).unflatten(0, v.shape[:2])
-        nodes = _woodbury(torch.view_as_complex(r), len(s.P))
-        if C.dtype == torch.float32 and length > 2:
+        (nodes,) = _correct(torch.view_as_complex(r), len(s.P))
+        if length > 2:
             nearest = torch.round(length / math.pi * torch.atan(w[..., 1].detach().double().abs() / 2))
             nearest = nearest.long().clamp(1, (length - 1) // 2) - 1  # (H, M)
             nodes = _replace(nodes, nearest, _near_poles(s, C, y[nearest]).to(nodes.dtype))
@@ -233,20 +239,42 @@ def _mean_response(s: _DPLR, C: Tensor) -> Tensor:
 def _near_poles(s: _DPLR, C: Tensor, y: Tensor) -> Tensor:
     """The corrected resolvent, complex (C, H, J), at nodes y (H, J) that lie next to a pole, in float64.
 
-    There the low-rank correction cancels as many leading digits as the pole is closer than the next node.
-    A conjugate pair of terms is ``(a + i y b) / (|w|^2 - y^2 - 2 i y Re w)`` with ``a = -2 Re v w^*`` and
-    ``b = 2 Re v``.
+    There the low-rank correction would cancel as many leading digits as the pole is closer than the next node.
+    So the nearest mode x of each node is left out of the sums. Its own equation, ``delta x = dt (B - P q)`` with
+    ``delta = i y - w`` and the correction's unknowns q, is eliminated last, and nothing is divided by delta.
     """
-    s = s.double()
-    w, v = s.A * s.dt, s.numerators(C.double())
-    ab = torch.stack((-2 * (v * w).sum(-1), 2 * v[..., 0])).permute(3, 0, 1, 2, 4)  # (H, 2, 1+R, C+R, M)
+    s, C = s.double(), C.double()
+    w = s.A * s.dt
+    decay, frequency = -w[..., 0].unsqueeze(1), w[..., 1].abs().unsqueeze(1)  # (H, 1, M)
     y = y.unsqueeze(-1)
-    real, imag = abs2(w).unsqueeze(1) - y.square(), -2 * y * w[..., :1].mT
-    inverse = torch.stack((real, -imag)) / (real.square() + imag.square())  # (2, H, J, M)
+    near = ((y - frequency).square() + decay.square()).argmin(-1)  # (H, J)
+    apart = torch.arange(w.shape[1], device=w.device) != near.unsqueeze(-1)
+    # A conjugate pair of terms is (a + i y b) / (|w|^2 - y^2 - 2 i y Re w) with a = -2 Re v w^* and b = 2 Re v.
+    v = s.numerators(C)
+    ab = torch.stack((-2 * (v * w).sum(-1), 2 * v[..., 0])).permute(3, 0, 1, 2, 4)  # (H, 2, 1+R, C+R, M)
+    real = torch.where(apart, decay.square() + (frequency - y) * (frequency + y), 1)
+    imag = 2 * y * decay
+    inverse = torch.stack((real, -imag)) * (apart / (real.square() + imag.square()))  # (2, H, J, M)
     product = torch.einsum("hzom,rhjm->rzohj", ab.flatten(2, 3), inverse).unflatten(2, ab.shape[2:4])
     (a_real, b_real), (a_imag, b_imag) = product
-    y = y[..., 0]
-    return _woodbury(torch.complex(a_real - y * b_imag, a_imag + y * b_real), len(s.P))
+    y, decay, frequency = y[..., 0], decay[:, 0].gather(1, near), frequency[:, 0].gather(1, near)
+    r = torch.complex(a_real - y * b_imag, a_imag + y * b_real)  # (1+R, C+R, H, J)
+
+    below = (w[..., 1] < 0).gather(1, near)
+
+    def at_the_mode(x: Tensor) -> Tensor:
+        """The entries of x (K, H, M, 2) for the member of the pair at ``+ i frequency``, complex (K, H, J)."""
+        real, imag = (each.gather(2, near.expand(len(x), *near.shape)) for each in x.unbind(-1))
+        return torch.complex(real, torch.where(below, -imag, imag))
+
+    outputs = len(C)
+    left, right = at_the_mode(torch.cat((s.B[None], s.P))), at_the_mode(torch.cat((C, conj(s.P))))
+    left_dt = left * s.dt[..., 0].expand(w.shape[:2]).gather(1, near)
+    r = r + left_dt.conj()[:, None] * right.conj() / torch.complex(decay, y + frequency)  # the other member
+    r = torch.cat((r[:, :outputs], left_dt[:, None], r[:, outputs:]), 1)
+    row = torch.cat((-right[:outputs], torch.complex(decay, y - frequency)[None], -right[outputs:]))
+    r = _correct(torch.cat((r[:1], row[None], r[1:])), len(s.P))
+    return r[0, :-1] - r[0, -1] * (r[1, :-1] / r[1, -1])
 
 
 def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
@@ -256,15 +284,15 @@ def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
     return kept.scatter_add(2, index.expand(values.shape), values / count.gather(1, index))
 
 
-def _woodbury(r: Tensor, R: int) -> Tensor:
-    """The low-rank correction of the resolvents r, complex (1+R, C+R, H, F), of inputs (B, P) and outputs (C, P^*).
+def _correct(r: Tensor, R: int) -> Tensor:
+    """The low-rank correction of resolvents r, complex (..+R, ..+R, H, F), whose last R inputs and outputs are P, P^*.
+
+    ``r[B, C] - r[B, P^*] (1 + r[P, P^*])^-1 r[P, C]`` by elimination. It needs no pivoting: on the imaginary axis
+    a stable Lambda gives ``r[P, P^*]`` a positive Hermitian part.
 
     Returns:
-        Complex (C, H, F).
+        Complex (.., .., H, F).
     """
-    direct, from_B, to_C, inner = r[0, :-R], r[0, -R:], r[1:, :-R], r[1:, -R:]
-    if R == 1:
-        return direct - from_B * (to_C / (1 + inner))[0]
-    matrix = torch.eye(R, dtype=r.dtype, device=r.device) + inner.permute(2, 3, 0, 1)  # (H, F, P, Q)
-    corrected = torch.linalg.solve(matrix, to_C.permute(2, 3, 0, 1))  # (H, F, P, C)
-    return direct - torch.einsum("qhf,hfqc->chf", from_B, corrected)
+    for _ in range(R):
+        r = r[:-1, :-1] - r[:-1, -1:] * (r[-1:, :-1] / (1 + r[-1, -1]))
+    return r

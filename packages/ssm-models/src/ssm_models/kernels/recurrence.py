@@ -74,17 +74,21 @@ def dense_stepper(A: Tensor, B: Tensor, C: Tensor) -> Stepper:
     return step
 
 
-def matrix_power(A: Tensor, n: int) -> Tensor:
-    """``A^n`` (H, N, N) for n at least 1, by squaring."""
-    power = None
+def power_gap(gap: Tensor, n: int) -> Tensor:
+    """``I - A^n`` from ``I - A``, both (H, N, N), for n at least 1.
+
+    By ``I - A B = (I - A) + (I - B) - (I - A) (I - B)``, which keeps the digits of a slow mode: a power of A
+    itself would leave it indistinguishable from 1.
+    """
+    result = None
     while n:
         if n & 1:
-            power = A if power is None else power @ A
+            result = gap if result is None else result + gap - result @ gap
         n >>= 1
         if n:
-            A = A @ A
-    assert power is not None
-    return power
+            gap = 2 * gap - gap @ gap
+    assert result is not None
+    return result
 
 
 def _squares(A: Tensor, n: int) -> list[Tensor]:
