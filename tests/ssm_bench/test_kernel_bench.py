@@ -176,12 +176,22 @@ def test_a_picture_shows_each_operator_at_the_sizes_with_most_lengths(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_least_memory_is_judged_from_its_growth():
+def test_memory_is_foreseen_from_its_growth():
     """The naive convolution holds matrices of L x L."""
     problem = Problem("long_conv", 2, 20, 0, 2048)
-    whole = measure._memory(problem, "naive", CPU)
-    assert whole == pytest.approx(measure._peak(problems.make_case(problem, CPU), "naive", CPU), rel=0.3)
-    assert measure._reference(dataclasses.replace(problem, L=2**20), problems.make_case(problem, CPU), CPU) == "torch"
+    case = problems.make_case(problem, CPU)
+    foreseen, _ = measure._expect(problem, "naive", CPU)
+    found = measure.peak_memory(lambda: case.run("naive", case.cotangents()), CPU)
+    assert foreseen == pytest.approx(found, rel=0.3)
+    assert "are free" in measure._refusal(dataclasses.replace(problem, L=2**20), case, "naive", CPU)
+    assert measure._reference(dataclasses.replace(problem, L=2**20), case, CPU) == "torch"
+
+
+def test_what_takes_too_long_is_left_out_with_a_sentence(monkeypatch):
+    monkeypatch.setitem(measure._PATIENCE, "others", 0.0)
+    rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
+    assert {row.backend for row in rows} == {"naive"}
+    assert any("cauchy (H 20, L 33) on torch is left out: a call takes about" in each.sentence for each in omissions)
 
 
 def test_doctor_says_what_is_used_and_why(capsys):

@@ -6,7 +6,7 @@ import argparse
 import importlib.metadata
 import platform
 
-from ssm_bench.cli.kernels import add_device, find_device
+from ssm_bench.cli.kernels import add_device, find_device, quieten
 
 PACKAGES = ("torch", "ssm-core", "ssm-models", "ssm-data", "ssm-bench", "ssm-kernels", "pykeops")
 
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    quieten()
     device = find_device(args.device)
 
     import torch

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from ssm_bench.errors import UserError, unknown
-from ssm_bench.kernel_bench.grid import GRID, NAMES, sweep
+from ssm_bench.kernel_bench.grid import GRID, NAMES, Problem, sweep
 
 EXPLANATION = f"""\
 Every back end that can run here computes the same problem in turn, forward and forward with backward,
 beside naive, the formula itself. A layer's naive is a straightforward one: direct kernel sum, FFT under
-plain autograd, transposed layouts. Then each operator at growing length, for the picture.
+plain autograd, transposed layouts. Then most of them at growing length, for the picture and the file.
 
 With a GPU this one command measures all there is on it: naive, PyTorch, KeOps (which compiles for a minute
 or two at its first use) and the CUDA kernels, with shares of the card's bandwidth and arithmetic. Sizes are
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.operator:
         if name not in NAMES:
             raise unknown("operator or layer", name, NAMES)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler's own messages; it is how memory is counted
+    quieten()
     device = find_device(args.device)
 
     from ssm_bench.cli.console import make_console
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     top, path = ceiling(device), args.out / file_name(device, args.operator)
     table, picture = path.with_name(f"{path.name}.csv"), path.with_name(f"{path.name}.png")
     problems = [(problem, PASSES) for problem in GRID] + [(problem, PASSES[-1:]) for problem in sweep(device.type)]
-    rows, failed = [], False
+    rows, failed, said = [], False, set()
     with console.status("") as status:
         for problem, passes in problems:
             if problem.name in (args.operator or NAMES):
@@ -75,12 +75,21 @@ def run(args: argparse.Namespace) -> int:
                 failed |= any(omission.failed for omission in omissions)
                 write_csv(rows, top, table)
                 for omission in omissions:
-                    console.print(omission.sentence, soft_wrap=True, style="red" if omission.failed else None)
+                    if omission not in said:
+                        console.print(omission.sentence, soft_wrap=True, style="red" if omission.failed else None)
+                    said.add(omission)
     title = f"{machine(device)}: {top.arithmetic / 1e9:.3g} Gflop/s, {top.bandwidth / 1e9:.3g} GB/s"
-    console.print(as_rich(rows, title))
+    single = [row for row in rows if Problem(row.name, row.B, row.H, row.N, row.L) in GRID]
+    console.print(as_rich(single, title))
     drawn = draw(rows, ", ".join(setting(device)), picture)
     console.print(f"Written: {table}{f' and {picture}' if drawn else ''}", soft_wrap=True)
     return 1 if failed else 0
+
+
+def quieten() -> None:
+    """Spares the reader messages of the profiler, which counts memory, and of KeOps; before either is imported."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    os.environ.setdefault("PYKEOPS_VERBOSE", "0")
 
 
 def find_device(name: str | None):

@@ -15,7 +15,7 @@ from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.problems import Case, make_case
 
 _FEW, _SHORT = 16, 1024  # features on which errors are taken, and with this length the memory is estimated
-_KEOPS_TERMS = 2**23  # H N L up to which KeOps is measured on a CPU, where it is slow
+_PATIENCE = {"naive": 30.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
 _SECONDS = 1.0  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
 _BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
@@ -88,7 +88,7 @@ def measure(
     errors, reference = {}, _reference(problem, case, device)
     for backend in case.backends:
         try:
-            if reason := _too_large(problem, case, backend, device):
+            if reason := _refusal(problem, case, backend, device):
                 omissions.append(Omission(f"{_title(problem)} on {backend} is left out: {reason}"))
             else:
                 errors[backend] = error(case, backend, reference)
@@ -211,38 +211,36 @@ def error(case: Case, backend: str, reference: str = "naive") -> float:
 
 
 def _reference(problem: Problem, case: Case, device: torch.device) -> str:
-    """The back end that is taken for exact in float64: naive, where that fits into half of the free memory."""
+    """The back end that is taken for exact in float64: naive, where that is neither too large nor too slow."""
     few = replace(problem, H=min(problem.H, _FEW))
-    if case.wholesale or 2 * _memory(few, "naive", device) < 0.5 * _free_memory(device):
-        return "naive"
-    return "torch"
+    return "naive" if _refusal(few, case, "naive", device, 16) is None else "torch"
 
 
-def _too_large(problem: Problem, case: Case, backend: str, device: torch.device) -> str | None:
+def _refusal(problem: Problem, case: Case, backend: str, device: torch.device, bytes_a_number: int = 4) -> str | None:
     """Why a back end is not measured on a problem of this size, or None."""
     if case.wholesale:
         return None
-    if backend == "keops" and device.type == "cpu" and problem.H * problem.N * problem.L > _KEOPS_TERMS:
-        return "KeOps on a CPU would take most of the time of all."
-    needed, free = _memory(problem, backend, device), _free_memory(device)
+    needed, seconds = _expect(problem, backend, device)
+    needed, free = needed * bytes_a_number / 4, _free_memory(device)
     if needed > 0.8 * free:
         return f"it needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free."
+    if seconds > _PATIENCE.get(backend, _PATIENCE["others"]):
+        return f"a call takes about {seconds:.0f} s."
     return None
 
 
-def _memory(problem: Problem, backend: str, device: torch.device) -> float:
-    """Bytes that a problem needs, judged from two small ones and how they grow with L."""
+def _expect(problem: Problem, backend: str, device: torch.device) -> tuple[float, float]:
+    """Bytes and seconds that a problem takes, judged from two small ones and how they grow with L."""
     short = min(problem.L, _SHORT)
-    half, whole = (
-        _peak(make_case(replace(problem, H=min(problem.H, _FEW), L=L), device), backend, device)
-        for L in (max(1, short // 2), short)
+    found = []
+    for L in (max(1, short // 2), short):
+        case = make_case(replace(problem, H=min(problem.H, _FEW), L=L), device)
+        call = partial(case.run, backend, case.cotangents() if case.backward else None)
+        found.append((peak_memory(call, device), timed(call, device)))
+    return tuple(
+        whole * max(1.0, problem.H / _FEW) * (problem.L / short) ** math.log2(whole / half)
+        for half, whole in zip(*found, strict=True)
     )
-    return whole * max(1.0, problem.H / _FEW) * (problem.L / short) ** math.log2(whole / half)
-
-
-def _peak(case: Case, backend: str, device: torch.device) -> float:
-    cotangents = case.cotangents() if case.backward else None
-    return peak_memory(lambda: case.run(backend, cotangents), device)
 
 
 def _free_memory(device: torch.device) -> float:
