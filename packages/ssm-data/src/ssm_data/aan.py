@@ -61,7 +61,9 @@ class Retrieval(Dataset):
             return Plan({"l_max": self.l_max, "release": None}, _nothing, "", None, missing)
         sizes = {split: (folder / name).stat().st_size for split, name in FILES.items()}
         key = {"l_max": self.l_max, "release": sizes}
-        return Plan(key, partial(self._write_release, folder), f"reads {folder}", sum(sizes.values()) // 8)
+        originals = [folder / name for name in FILES.values()]
+        size = sum(sizes.values()) // 8
+        return Plan(key, partial(self._write_release, folder), f"reads {folder}", size, originals=originals)
 
     def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
         tracked = partial(parallel.tracked, total=TRAIN_PAIRS, title="Retrieval", progress=progress)
@@ -100,8 +102,19 @@ class Retrieval(Dataset):
             labels = entry.array(f"{split}_labels")
             index = self._subset(split, len(labels))
             splits[split] = Pairs(index, labels, Ragged.open(entry, split), entry.array(f"{split}_members"))
-        d_input = len(entry.meta["vocabulary"])
-        return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=2, l_max=self.l_max, pair=True)
+        symbols = entry.meta["vocabulary"]
+        return self._prepared(
+            entry,
+            splits,
+            tokens=True,
+            d_input=len(symbols),
+            d_output=2,
+            l_max=self.l_max,
+            pair=True,
+            classes=("unrelated", "linked"),
+            symbols=symbols,
+            writing="characters",
+        )
 
 
 def read_release(path: Path) -> Iterator[Row]:

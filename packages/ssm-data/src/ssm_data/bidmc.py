@@ -49,7 +49,8 @@ class BIDMC(Dataset):
         names = [file.format(name) for file in FILES]
         folder = sources.folder_with(place.data, (f"bidmc/{name}", f"BIDMC32{name}", "bidmc", "."), names)
         if folder:
-            return Plan(key, partial(self._write, [folder / file for file in names]), f"reads {folder}")
+            paths = [folder / file for file in names]
+            return Plan(key, partial(self._write, paths), f"reads {folder}", originals=paths)
         missing = (
             f"{' and '.join(names)} are not in {place.data or 'a folder that is named with --data'}: get them from "
             f"https://zenodo.org/record/{RECORDS[self.measure]} and put them into bidmc/{name} there."

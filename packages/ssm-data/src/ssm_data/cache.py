@@ -24,6 +24,7 @@ from ssm_data.errors import DataError
 
 FORMAT = 3  # raised whenever the arrays of any data set would come out differently
 META = "meta.json"
+CHECKSUMS = ".sha256"  # suffix of files in an entry that tell where it comes from and are no part of its contents
 
 
 def digest(value: Any) -> str:
@@ -60,18 +61,14 @@ class Entry:
         """A stored array, memory-mapped and read-only."""
         return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
-    def verify(self) -> None:
-        """Reads every file and compares its checksum.
-
-        Raises:
-            DataError: a file is not what was written.
-        """
-        for name, (_, expected) in self.files.items():
-            if checksum(self.folder / name) != expected:
-                raise DataError(
-                    f"{self.folder / name} does not have its recorded checksum; "
-                    f"delete the folder {self.folder} and prepare the data again."
-                )
+    def verify(self) -> list[str]:
+        """A sentence for each file that is not what was written; reads them all."""
+        return [
+            f"{self.folder / name} does not have its recorded checksum; "
+            f"delete the folder {self.folder} and prepare the data again."
+            for name, (_, expected) in self.files.items()
+            if checksum(self.folder / name) != expected
+        ]
 
 
 @dataclass
@@ -134,7 +131,8 @@ def _build_locked(folder: Path, key: dict[str, Any], write: Callable[[Writer], N
     try:
         writer = Writer(partial)
         write(writer)
-        files = {path.name: (path.stat().st_size, checksum(path)) for path in sorted(partial.iterdir())}
+        paths = sorted(path for path in partial.iterdir() if path.suffix != CHECKSUMS)
+        files = {path.name: (path.stat().st_size, checksum(path)) for path in paths}
         _write_synced(partial / META, {"key": key, "meta": writer.meta, "files": files})
         _remove(folder)  # incomplete or damaged: find() refused it
         os.replace(partial, folder)

@@ -55,10 +55,12 @@ class CelebA(Dataset):
             wanted = f"{IMAGES} or {IMAGES}.zip" if folder else f"{ATTRIBUTES} and {PARTITION}"
             where = folder or place.data or "a folder that is named with --data"
             return Plan(key, partial(self._write, Path(), Path()), "", missing=f"{wanted} not in {where}. {HOW_TO}")
-        return Plan(key, partial(self._write, folder, images), f"reads {folder}", BYTES)
+        originals = [folder / ATTRIBUTES, folder / PARTITION, images]
+        return Plan(key, partial(self._write, folder, images), f"reads {folder}", BYTES, originals=originals)
 
     def _write(self, folder: Path, images: Path, writer: cache.Writer, progress: bool) -> None:
         labels = dict(read_list(folder / ATTRIBUTES, header=2))
+        writer.meta["attributes"] = (folder / ATTRIBUTES).read_text().splitlines()[1].split()
         parts = dict(read_list(folder / PARTITION, header=0))
         names = sorted(labels)
         splits = {split: [i for i, name in enumerate(names) if parts[name] == [n]] for n, split in enumerate(SPLITS)}
@@ -82,6 +84,7 @@ class CelebA(Dataset):
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         images, labels = zip(*miniatures.faces(LABELS).values(), strict=True)
+        writer.meta["attributes"] = [f"attribute {number}" for number in range(LABELS)]
         writer.array("images", np.concatenate(images))
         writer.array("labels", np.concatenate(labels))
         ends = np.cumsum([len(part) for part in labels])
@@ -99,7 +102,14 @@ class CelebA(Dataset):
             index = entry.array(split)
             splits[split] = Images(index[self._subset(split, len(index))], labels, source, view)
         return self._prepared(
-            entry, splits, tokens=False, d_input=3, d_output=LABELS, axes=(size, size), target="labels"
+            entry,
+            splits,
+            tokens=False,
+            d_input=3,
+            d_output=LABELS,
+            axes=(size, size),
+            target="labels",
+            classes=entry.meta["attributes"],
         )
 
 

@@ -44,7 +44,8 @@ class Enwik8(Corpus):
             return Plan(key, self._write_miniature, "generates sentences", 1 << 17)
         found = self._find(place)
         sentence = f"reads {found}" if found else f"downloads {self.original.url}"
-        return Plan(key, partial(self._write, place, found), sentence, SIZE)
+        originals = [found or place.cache / self.original.name]
+        return Plan(key, partial(self._write, place, found), sentence, SIZE, originals=originals)
 
     def _find(self, place: Place) -> Path | None:
         """The unpacked file or the archive of it."""

@@ -10,7 +10,7 @@ import hashlib
 import io
 import pickle
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ CONTENT = {
     "eb08cdc11fd1267ef871cf4790f193684b3f556d13317be68f4eb374a078ea87": "data_batch_5",
     "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a": "test_batch",
 }
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 10_000
 VALIDATION = 0.1
 SPLIT_SEED = 42
@@ -76,7 +77,10 @@ class _Cifar(Dataset):
             return Plan({"miniature": True}, self._write_miniature, "generates images", size // 30)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
-        return Plan({"miniature": False}, partial(self._write, place, found), sentence, size)
+        originals = [found or place.cache / ORIGINAL.name]
+        if found and found.is_dir():
+            originals = [found / name for name in MD5]
+        return Plan({"miniature": False}, partial(self._write, place, found), sentence, size, originals=originals)
 
     def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         if found:
@@ -103,7 +107,13 @@ class _Cifar(Dataset):
     def _open(self, entry: cache.Entry) -> Prepared:
         splits = {split: Pixels(*part, self.mean, self.std) for split, part in self._parts(entry)}
         l_max = splits["train"].images[0].size // self.channels
-        return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max)
+        return self._prepared(
+            entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max, classes=self._classes
+        )
+
+    @property
+    def _classes(self) -> Sequence[str]:
+        return () if self.miniature else CLASSES
 
     def _parts(self, entry: cache.Entry) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
         """Places, classes and images of each split."""
@@ -188,7 +198,9 @@ class CIFAR(SequentialCIFAR):
             else:
                 splits[split] = Images(index, labels, images, vision.plain(moments))
         axes = images.shape[1:3]
-        return self._prepared(entry, splits, tokens=False, d_input=self.channels, d_output=10, axes=axes)
+        return self._prepared(
+            entry, splits, tokens=False, d_input=self.channels, d_output=10, axes=axes, classes=self._classes
+        )
 
 
 def grey(images: np.ndarray) -> np.ndarray:

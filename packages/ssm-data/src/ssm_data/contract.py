@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ssm_data import cache
+from ssm_data import cache, originals
 from ssm_data.errors import DataError
 from ssm_data.splits import Labelled, Split
 
@@ -108,10 +108,17 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set that is ready to be read."""
+    """A data set that is ready to be read.
+
+    For people there are the names of the ``classes``, or of the attributes, and what the ``symbols`` stand for and how
+    they read: as ``characters``, as ``bytes`` of UTF-8, as ``words``, or as a nested ``expression``.
+    """
 
     spec: Spec
     splits: Mapping[str, Split]
+    classes: Sequence[str] = ()
+    symbols: Sequence[str] = ()
+    writing: Literal["", "characters", "bytes", "words", "expression"] = ""
 
     def split(self, name: str) -> Split:
         """The map-style data set of ``train``, ``val`` or ``test``."""
@@ -137,7 +144,7 @@ class Prepared:
             axes=axes,
             fingerprint=cache.digest([self.spec.fingerprint, rate]),
         )
-        return Prepared(spec, splits)
+        return replace(self, spec=spec, splits=splits)
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,8 @@ class Plan:
     """How a data set would be prepared at a place, found without network and without heavy work.
 
     ``key`` holds what decides the prepared arrays and so names the cache entry; ``write`` fills the
-    entry; ``sentence`` says what it will do; ``missing``, if not empty, says why it cannot.
+    entry; ``sentence`` says what it will do; ``missing``, if not empty, says why it cannot. ``originals`` are the
+    files and folders that are read, as far as they are there in the end.
     """
 
     key: dict[str, Any]
@@ -153,6 +161,7 @@ class Plan:
     sentence: str
     size: int | None = None
     missing: str = ""
+    originals: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +210,26 @@ class Dataset(ABC):
         if entry is None:
             if plan.missing:
                 raise DataError(plan.missing)
-            entry = cache.build(folder, plan.key, lambda writer: plan.write(writer, progress))
+
+            def write(writer: cache.Writer) -> None:
+                plan.write(writer, progress)
+                originals.record(writer.folder, plan.originals, progress)
+
+            entry = cache.build(folder, plan.key, write)
         return self._open(entry)
+
+    def verify(self, place: Place, progress: bool = True) -> list[str]:
+        """A sentence for each prepared or original file that is not what it was at preparation; reads them all.
+
+        Raises:
+            DataError: the data are not prepared.
+        """
+        folder = self._folder(place, self._plan(place))
+        entry = cache.find(folder)
+        if entry is None:
+            state = "not whole" if folder.exists() else "not there"
+            raise DataError(f"{folder} is {state}; prepare the data and verify them again.")
+        return [*entry.verify(), *originals.verify(entry.folder, progress)]
 
     def _folder(self, place: Place, plan: Plan) -> Path:
         return place.cache / self.name / cache.digest(plan.key)
@@ -231,6 +258,9 @@ class Dataset(ABC):
         axes: tuple[int, ...] = (),
         target: Literal["class", "labels"] = "class",
         pair: bool = False,
+        classes: Sequence[str] = (),
+        symbols: Sequence[str] = (),
+        writing: Literal["", "characters", "expression"] = "",
     ) -> Prepared:
         """Opened splits of a classification task, with their spec; ``l_max`` or ``axes`` give the size of an input."""
         labels = splits["test"].labels
@@ -254,7 +284,7 @@ class Dataset(ABC):
             fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
             axes=axes,
         )
-        return Prepared(spec, splits)
+        return Prepared(spec, splits, classes, symbols, writing)
 
     @abstractmethod
     def _plan(self, place: Place) -> Plan: ...

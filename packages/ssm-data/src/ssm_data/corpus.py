@@ -54,7 +54,8 @@ class Corpus(Dataset):
             sizes=sizes,
             fingerprint=cache.digest([entry.fingerprint, sizes, self.l_max]),
         )
-        return Prepared(spec, streams)
+        symbols = (entry.folder / VOCABULARY).read_text(encoding="utf-8").split("\n")
+        return Prepared(spec, streams, symbols=symbols, writing="words" if self.metric == "perplexity" else "bytes")
 
 
 def constant_guess(targets: np.ndarray, metric: Literal["perplexity", "bits"]) -> float:

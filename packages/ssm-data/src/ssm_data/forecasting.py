@@ -49,7 +49,7 @@ class _Forecast(Dataset):
         folder = sources.folder_with(place.data, folders, [self._file])
         if folder:
             path = folder / self._file
-            return Plan(key, partial(self._write, path), f"reads {path}", 24 * self.rows)
+            return Plan(key, partial(self._write, path), f"reads {path}", 24 * self.rows, originals=[path])
         where = place.data or "a folder that is named with --data"
         return Plan(key, partial(self._write, Path()), "", missing=f"{self._file} is not in {where}: {self.how_to}")
 

@@ -79,7 +79,8 @@ class HMDB51(Dataset):
             packed = [name for name in ARCHIVES if place.data and next(place.data.rglob(name), None)]
             remedy = f"{' and '.join(packed)} cannot be read: {UNPACK}." if packed else HOW_TO
             return Plan(key, partial(self._write, Path(), Path()), "", missing=f"{missing} {remedy}")
-        return Plan(key, partial(self._write, folder, lists), f"reads {folder}", 2 << 30)
+        originals = [*folder.glob("*/*.avi"), *lists.glob(f"*{self._suffix}")]
+        return Plan(key, partial(self._write, folder, lists), f"reads {folder}", 2 << 30, originals=originals)
 
     def _write(self, folder: Path, lists: Path, writer: cache.Writer, progress: bool) -> None:
         classes = sorted(path.name.removesuffix(self._suffix) for path in lists.glob(f"*{self._suffix}"))
@@ -99,7 +100,7 @@ class HMDB51(Dataset):
         packed = Ragged.empty(writer, "files", [path.stat().st_size for path in paths], np.uint8)
         for row, path in enumerate(paths):
             packed[row][:] = np.frombuffer(path.read_bytes(), np.uint8)
-        self._store(writer, counts, rates, [label for _, label in rows], PUBLISHED["train"], CLASSES)
+        self._store(writer, counts, rates, [label for _, label in rows], PUBLISHED["train"], classes)
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         videos = miniatures.videos()
@@ -107,7 +108,8 @@ class HMDB51(Dataset):
         Ragged.store(writer, "files", contents)
         labels = [label for _, label in videos]
         frames, rate = miniatures.FRAMES, miniatures.RATE
-        self._store(writer, [frames] * len(videos), [rate] * len(videos), labels, miniatures.VIDEOS["train"], 10)
+        classes = [f"texture {number}" for number in range(10)]
+        self._store(writer, [frames] * len(videos), [rate] * len(videos), labels, miniatures.VIDEOS["train"], classes)
 
     def _store(
         self,
@@ -116,7 +118,7 @@ class HMDB51(Dataset):
         rates: Iterable[float],
         labels: list[int],
         train: int,
-        classes: int,
+        classes: list[str],
     ) -> None:
         writer.array("counts", np.array(list(counts)))
         writer.array("rates", np.array(list(rates)))
@@ -153,7 +155,8 @@ class HMDB51(Dataset):
                 index = np.repeat(index, clips)
                 splits[split] = Clips(index, labels, videos, starts, spans, self.frames, seen)
         axes = (self.frames, size, size)
-        return self._prepared(entry, splits, tokens=False, d_input=3, d_output=entry.meta["classes"], axes=axes)
+        classes = entry.meta["classes"]
+        return self._prepared(entry, splits, tokens=False, d_input=3, d_output=len(classes), axes=axes, classes=classes)
 
     @property
     def _suffix(self) -> str:

@@ -73,13 +73,13 @@ class ImageNet(Dataset):
                 raise DataError(f"{root / part} holds {len(names):,} images, not {PUBLISHED[part]:,}. {HOW_TO}")
             Ragged.store(writer, part, [np.frombuffer(name.encode(), np.uint8) for name in names])
             writer.array(f"{part}_labels", np.array(labels))
-        writer.meta |= {"root": str(root), "classes": CLASSES}
+        writer.meta |= {"root": str(root), "classes": classes}
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         for part, (images, labels) in zip(PARTS, miniatures.coloured_textures().values(), strict=True):
             writer.array(f"{part}_images", images)
             writer.array(f"{part}_labels", labels)
-        writer.meta["classes"] = 10
+        writer.meta["classes"] = [f"texture {number}" for number in range(10)]
 
     def _open(self, entry: cache.Entry) -> Prepared:
         from ssm_data import vision
@@ -93,11 +93,13 @@ class ImageNet(Dataset):
             labels = entry.array(f"{part}_labels")
             index = self._subset(split, len(labels))
             if split == "train" and self.augment:
-                view, mix = vision.strong(size, vision.IMAGENET), vision.mixed(classes)
+                view, mix = vision.strong(size, vision.IMAGENET), vision.mixed(len(classes))
                 splits[split] = AugmentedImages(index, labels, stored[part], view, mix=mix)
             else:
                 splits[split] = Images(index, labels, stored[part], seen)
-        return self._prepared(entry, splits, tokens=False, d_input=3, d_output=classes, axes=(size, size))
+        return self._prepared(
+            entry, splits, tokens=False, d_input=3, d_output=len(classes), axes=(size, size), classes=classes
+        )
 
     def _source(self, entry: cache.Entry, part: str) -> np.ndarray | ImageFiles:
         if self.miniature:

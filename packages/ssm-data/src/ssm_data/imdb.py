@@ -27,7 +27,7 @@ ORIGINAL = sources.Published(
 )
 HUB = "stanfordnlp/imdb"
 CLASSES = ("neg", "pos")
-PATTERN = "{train,test}/{neg,pos}/*.txt"
+PARTS = [(split, label) for split in ("train", "test") for label in CLASSES]
 # SHA-256 over class, UTF-8 text and a zero byte of each review of a split, sorted.
 PUBLISHED = {
     "train": "a4f2bd19f5900f9787c9931c0e2761ac36fe9575fe06eed2669973392baab239",
@@ -69,7 +69,10 @@ class Text(Dataset):
             return Plan(key, self._write_miniature, "generates reviews", 1 << 20)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
-        return Plan(key, partial(self._write, place, found), sentence, 70 << 20)
+        originals = [found or place.cache / ORIGINAL.name]
+        if found and found.is_dir():
+            originals = [found / split / label for split, label in PARTS]
+        return Plan(key, partial(self._write, place, found), sentence, 70 << 20, originals=originals)
 
     def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         if found:
@@ -110,13 +113,23 @@ class Text(Dataset):
         for split, (stored, index) in chosen.items():
             tokens, labels = Ragged.open(entry, stored), entry.array(f"{stored}_labels")
             splits[split] = Sequences(index[self._subset(split, len(index))], labels, tokens)
-        d_input = len(entry.meta["vocabulary"])
-        return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=2, l_max=self.l_max)
+        symbols = entry.meta["vocabulary"]
+        return self._prepared(
+            entry,
+            splits,
+            tokens=True,
+            d_input=len(symbols),
+            d_output=2,
+            l_max=self.l_max,
+            classes=("negative", "positive"),
+            symbols=symbols,
+            writing="characters",
+        )
 
 
 def _find(place: Place) -> Path | None:
     """The folder ``aclImdb`` or an archive of it."""
-    folder = sources.folder_with(place.data, ("aclImdb", "."), ("train/pos", "train/neg", "test/pos", "test/neg"))
+    folder = sources.folder_with(place.data, ("aclImdb", "."), map("/".join, PARTS))
     return folder or sources.archive(place.data, ("aclImdb", "aclImdb_v1"))
 
 
@@ -138,13 +151,12 @@ def read(source: Path, progress: bool) -> dict[str, Reviews]:
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    wanted = [(split, label) for split in ("train", "test") for label in CLASSES]
     if source.is_dir():
-        for split, label in wanted:
+        for split, label in PARTS:
             yield from sources.read_folder(source, f"{split}/{label}/*.txt")
     else:
         for name, content in sources.read_archive(source, "*.txt"):
-            if tuple(name.split("/")[-3:-1]) in wanted:
+            if tuple(name.split("/")[-3:-1]) in PARTS:
                 yield name, content
 
 

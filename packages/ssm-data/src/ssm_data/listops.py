@@ -53,7 +53,8 @@ class ListOps(Dataset):
             sizes = {split: path.stat().st_size for split, path in files.items()}
             key = {"release": sizes, "l_max": self.l_max}
             sentence = f"reads the release's files in {files['train'].parent}"
-            return Plan(key, partial(self._write_release, files), sentence, sum(sizes.values()) // 3)
+            size = sum(sizes.values()) // 3
+            return Plan(key, partial(self._write_release, files), sentence, size, originals=[*files.values()])
         grammar = MINIATURE_GRAMMAR if self.miniature else generator.Grammar()
         rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "l_max": self.l_max, "grammar": asdict(grammar)}
@@ -97,8 +98,16 @@ class ListOps(Dataset):
         for split in SPLITS:
             labels = entry.array(f"{split}_labels")
             splits[split] = Sequences(self._subset(split, len(labels)), labels, Ragged.open(entry, split))
-        d_input = len(VOCABULARY)
-        return self._prepared(entry, splits, tokens=True, d_input=d_input, d_output=10, l_max=self.l_max)
+        return self._prepared(
+            entry,
+            splits,
+            tokens=True,
+            d_input=len(VOCABULARY),
+            d_output=10,
+            l_max=self.l_max,
+            symbols=VOCABULARY,
+            writing="expression",
+        )
 
 
 def _release(place: Place) -> dict[str, Path]:

@@ -52,7 +52,8 @@ class SequentialMNIST(Dataset):
             return Plan(key, self._write_miniature, "generates images", 1 << 20)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {URL}"
-        return Plan(key, partial(self._write, place, found), sentence, IMAGES * PIXELS)
+        originals = [(found or place.cache) / original.name for original in ORIGINALS.values()]
+        return Plan(key, partial(self._write, place, found), sentence, IMAGES * PIXELS, originals=originals)
 
     def _order_key(self) -> dict[str, str | int]:
         return {}

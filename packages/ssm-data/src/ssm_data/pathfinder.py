@@ -56,7 +56,8 @@ class Pathfinder(Dataset):
         if folder and images == IMAGES:
             write = partial(self._write_release, folder)
             key = {"release": IMAGES, "size": style.size}
-            return Plan(key, write, f"reads {folder}", IMAGES * style.size**2)
+            originals = [folder / "imgs", folder / "metadata"]
+            return Plan(key, write, f"reads {folder}", IMAGES * style.size**2, originals=originals)
         rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "style": asdict(style)}
         sentence = f"generates {sum(rows.values()):,} images"
@@ -106,7 +107,8 @@ class Pathfinder(Dataset):
         for split in SPLITS:
             index = entry.array(split)
             splits[split] = Pixels(index[self._subset(split, len(index))], labels, images)
-        return self._prepared(entry, splits, tokens=False, d_input=1, d_output=2, l_max=images[0].size)
+        classes = ("different contours", "same contour")
+        return self._prepared(entry, splits, tokens=False, d_input=1, d_output=2, l_max=images[0].size, classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,9 @@ class SC09(_Sound):
             return Plan(key, self._write_miniature, "generates sounds", 5 << 20)
         found = speech_commands.find(place)
         sentence = f"reads {found}" if found else f"downloads {speech_commands.ORIGINAL.url}"
-        return Plan(key, partial(self._write, place, found), sentence, sum(PUBLISHED09.values()) * RATE)
+        size = sum(PUBLISHED09.values()) * RATE
+        originals = speech_commands.originals(place, found, DIGITS)
+        return Plan(key, partial(self._write, place, found), sentence, size, originals=originals)
 
     def _write(self, place: Place, source: Path | None, writer: cache.Writer, progress: bool) -> None:
         if source is None:
@@ -135,7 +137,8 @@ class AudioFolder(_Sound):
         files = sound_files(root) if place.data else []
         key["files"] = [[path.relative_to(root).as_posix(), path.stat().st_size] for path in files]
         missing = "" if files else self._missing(place)
-        return Plan(key, partial(self._write, files), f"reads {len(files):,} files of {root}", missing=missing)
+        sentence = f"reads {len(files):,} files of {root}"
+        return Plan(key, partial(self._write, files), sentence, missing=missing, originals=files)
 
     def _missing(self, place: Place) -> str:
         where = f"{place.data} holds no folder {self.folder} of" if place.data else "No folder is named that holds"

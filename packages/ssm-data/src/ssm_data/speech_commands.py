@@ -76,7 +76,10 @@ class _SpeechCommands(Dataset):
         found = find(place)
         sentence = f"reads {found}" if found else f"downloads {ORIGINAL.url}"
         clip = FRAMES * COEFFICIENTS * 4 if self.mfcc else LENGTH * 2
-        return Plan(key, partial(self._write, place, found), sentence, sum(PUBLISHED35.values()) * clip)
+        size = sum(PUBLISHED35.values()) * clip
+        return Plan(
+            key, partial(self._write, place, found), sentence, size, originals=originals(place, found, self.words)
+        )
 
     def _write(self, place: Place, source: Path | None, writer: cache.Writer, progress: bool) -> None:
         if source is None:
@@ -140,9 +143,15 @@ class _SpeechCommands(Dataset):
             index = entry.array(split)
             index = index[self._subset(split, len(index))]
             splits[split] = Signals(index, labels, signals, mean, std, self.dropped)
-        channels = len(mean) + (self.dropped > 0)
-        outputs = len(self.words)
-        return self._prepared(entry, splits, tokens=False, d_input=channels, d_output=outputs, l_max=signals.shape[1])
+        return self._prepared(
+            entry,
+            splits,
+            tokens=False,
+            d_input=len(mean) + (self.dropped > 0),
+            d_output=len(self.words),
+            l_max=signals.shape[1],
+            classes=self.words,
+        )
 
     @abstractmethod
     def _split(
@@ -227,6 +236,13 @@ def find(place: Place) -> Path | None:
 def obtain(place: Place, progress: bool) -> Path:
     """The archive of the release, downloaded."""
     return sources.first_of([lambda: sources.download(ORIGINAL, place.cache, progress)], HOW_TO)
+
+
+def originals(place: Place, found: Path | None, words: tuple[str, ...]) -> list[Path]:
+    """What is read of a folder or an archive that was found, or of the archive that is downloaded."""
+    if found is None or found.is_file():
+        return [found or place.cache / ORIGINAL.name]
+    return [found / name for name in (*words, *LISTS.values())]
 
 
 def names_of(source: Path, words: tuple[str, ...]) -> list[str]:

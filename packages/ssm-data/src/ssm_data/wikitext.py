@@ -42,7 +42,11 @@ class WikiText103(Corpus):
             return Plan(key, self._write_miniature, "generates sentences", 1 << 18)
         found = self._find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} ({self.name}-v1) from the hub"
-        return Plan(key, partial(self._write, found), sentence, 4 * sum(self.published.values()))
+        originals = [found] if found and found.is_file() else []
+        if found and found.is_dir():
+            originals = [found / naming.format(stem) for naming in NAMINGS for stem in STEMS.values()]
+        size = 4 * sum(self.published.values())
+        return Plan(key, partial(self._write, found), sentence, size, originals=originals)
 
     def _find(self, place: Place) -> Path | None:
         """The folder of the three files or an archive of it."""
