@@ -92,6 +92,14 @@ def _note_gain(axes: Axes, rows: Sequence[Row]) -> None:
     longest = max((row.L for row in rows if not math.isnan(row.speedup)), default=0)
     best = max((row for row in rows if longest == row.L), key=lambda row: row.speedup, default=None)
     if best is not None and best.backend != "naive":
-        place = {"xytext": (4, -10), "textcoords": "offset points", "ha": "center", "va": "top"}
         colour, _ = _STYLES[best.backend]
-        axes.annotate(f"{best.speedup:.3g}×", (best.L, best.median_ms), **place, fontsize=8.5, color=colour)
+        axes.annotate(
+            f"{best.speedup:.3g}×",
+            (best.L, best.median_ms),
+            xytext=(4, -10),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=8.5,
+            color=colour,
+        )
