@@ -191,6 +191,7 @@ def test_what_takes_too_long_is_left_out_with_a_sentence(monkeypatch):
     monkeypatch.setitem(measure._PATIENCE, "others", 0.0)
     rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
     assert {row.backend for row in rows} == {"naive"}
+    assert {row.work for row in rows} == {"forward+backward"}  # and the forward pass alone would take as long
     assert any("cauchy (H 20, L 33) on torch is left out: a call takes about" in each.sentence for each in omissions)
 
 

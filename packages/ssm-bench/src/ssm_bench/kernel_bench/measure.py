@@ -15,12 +15,12 @@ from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.problems import Case, make_case
 
 _FEW, _SHORT = 16, 1024  # features on which errors are taken, and with this length the memory is estimated
-_PATIENCE = {"naive": 30.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
+_PATIENCE = {"naive": 12.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
 _SECONDS = 1.0  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
 _BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
 
-PASSES = ("forward", "forward+backward")
+PASSES = ("forward+backward", "forward")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def measure(
 ) -> tuple[list[Row], list[Omission]]:
     """One problem, each pass with its back ends in turn; and the back ends that are left out.
 
-    Of the passes those are measured that the problem has in use.
+    Of the passes those are measured that the problem has in use; the forward pass alone only where both are
+    quick.
     """
     case = make_case(problem, device)
     omissions = [Omission(f"{problem.name} on {backend}: {reason}") for backend, reason in case.refusals]
@@ -94,9 +95,10 @@ def measure(
                 errors[backend] = error(case, backend, reference)
         except Exception as failure:  # the other back ends are still worth measuring
             omissions.append(Omission(f"{_title(problem)} on {backend} failed: {failure}", failed=True))
-    rows = []
+    rows: list[Row] = []
     for work in passes:
-        if errors and (case.backward or work == "forward"):
+        slow = any(row.median_ms > _PATIENCE["others"] * 1e3 for row in rows)
+        if errors and not slow and (case.backward or work == "forward"):
             rows += _measure(problem, case, work, errors, device, top)
     return rows, omissions
 

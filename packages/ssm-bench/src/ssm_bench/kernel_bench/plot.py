@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ssm_bench.kernel_bench.measure import Row
 
-_COLUMNS = 4
+_COLUMNS = 3
 _STYLES = {  # colour and label of each back end
     "naive": ("#8c8c8c", "naive: the formula"),
     "keops": ("#d98c21", "KeOps"),
@@ -28,7 +28,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
         return False
     columns = min(_COLUMNS, len(drawn))
     lines = -(-len(drawn) // columns)
-    figure = Figure(figsize=(3.1 * columns, 2.9 * lines + 0.9), dpi=150, layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 2.9 * lines + 0.9), dpi=150, layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, drawn, strict=False):
         _draw_panel(axes, panel)
@@ -45,7 +45,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
 
 def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """For each operator or layer the rows of the sizes at which it was measured at most lengths, at least two."""
-    work = {row.name: row.work for row in rows}  # the last one: with the backward pass where there is one
+    work = {row.name: row.work for row in sorted(rows, key=lambda row: len(row.work))}  # with backward where there is
     families: dict[tuple[str, int, int, int], list[Row]] = defaultdict(list)
     for row in rows:
         if row.work == work[row.name]:
