@@ -92,7 +92,7 @@ def test_options_of_a_run_are_these(capsys: pytest.CaptureFixture[str]) -> None:
     words = {word.strip(",]").lstrip("[") for word in capsys.readouterr().out.split()}
     options = {word for word in words if word.startswith("--")}
     places = {"--data", "--out", "--workers", "--slurm"}
-    assert options == {"--help", "--model", "--task", "--seed", "--scale", *places, "--dry-run"}
+    assert options == {"--help", "--model", "--task", "--seed", "--scale", "--sweep", *places, "--dry-run"}
 
 
 def test_runs_then_skips_then_tables(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

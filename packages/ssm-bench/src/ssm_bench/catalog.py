@@ -37,7 +37,7 @@ class Benchmark:
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """``benchmark.yaml``: title, version, metric, protocol, tasks in table order, published rows."""
+        """``benchmark.yaml``: title, version, metric, average, protocol, tasks in table order, published rows."""
         return yaml.safe_load((self.folder / "benchmark.yaml").read_text())
 
     @property
@@ -45,8 +45,18 @@ class Benchmark:
         return self.meta["title"]
 
     @property
+    def metric(self) -> str:
+        """What its tables show, a key of :data:`ssm_bench.metrics.METRICS`."""
+        return self.meta["metric"]
+
+    @property
+    def average(self) -> bool:
+        """Whether its protocol has a mean over all tasks."""
+        return self.meta.get("average", False)
+
+    @property
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Tasks in table order, each with ``title``, ``metric`` and ``chance``."""
+        """Tasks in table order, each with ``title``, ``chance`` and ``shape``."""
         return self.meta["tasks"]
 
     @cached_property

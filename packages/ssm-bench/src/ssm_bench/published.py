@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ssm_bench.catalog import Benchmark, benchmarks_root
 from ssm_bench.errors import UserError
+from ssm_bench.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def published_rows(benchmark: Benchmark) -> list[Published]:
             raise UserError(f"benchmark.yaml of {benchmark.name} names the published row {model}; {file} has none.")
         failed = {row["task"] for row in own if row["value"] == "chance"}
         values = {row["task"]: float(row["value"]) for row in own if row["task"] not in failed}
-        values |= {task: 100 * benchmark.tasks[task]["chance"] for task in failed}
+        factor = METRICS[benchmark.metric].factor
+        values |= {task: factor * benchmark.tasks[task]["chance"] for task in failed}
         found.append(Published(model, values, frozenset(failed), own[0]["source"]))
     return found
 

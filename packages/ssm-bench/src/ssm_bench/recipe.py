@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -66,8 +67,18 @@ def compose_recipe(
     return _validate(tree, benchmark, model)
 
 
-def _override(tree: dict[str, Any], word: str) -> None:
-    """Set one ``key=value`` in the tree; whether the key exists is checked with the rest of the recipe."""
+def values(word: str) -> list[str]:
+    """A ``key=value`` word for each of the values that a word gives in Hydra's grammar: ``a,b`` or ``range(1,5)``."""
+    parsed = _parse(word)
+    if not parsed.is_sweep_override():
+        return [word]
+    if not parsed.is_discrete_sweep():
+        raise UserError(f"'{word}' names no points: a sweep takes key=a,b,c or key=range(start,stop,step).")
+    return [f"{parsed.key_or_group}={value}" for value in parsed.sweep_string_iterator()]
+
+
+@lru_cache(maxsize=4096)
+def _parse(word: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -75,17 +86,25 @@ def _override(tree: dict[str, Any], word: str) -> None:
         parsed = OverridesParser.create().parse_override(word)
     except HydraException as error:
         raise UserError(f"'{word}' is not of the form key=value: {str(error).splitlines()[0]}") from error
-    if parsed.is_sweep_override():
-        raise UserError(f"'{word}' gives several values; give one value, or quote a list as 'key=[a,b]'.")
     if parsed.is_delete() or parsed.is_add() or parsed.is_force_add():
         raise UserError(f"'{word}': write key=value, without + or ~.")
+    return parsed
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    """Set one ``key=value`` in the tree; whether the key exists is checked with the rest of the recipe."""
+    parsed = _parse(word)
+    if parsed.is_sweep_override():
+        raise UserError(
+            f"'{word}' gives several values; give one value, or quote a list as 'key=[a,b]'. To run each: --sweep."
+        )
     *parents, last = parsed.key_or_group.split(".")
     node = tree
     for depth, key in enumerate(parents):
         node = node.setdefault(key, {})
         if not isinstance(node, dict):
             raise UserError(f"'{'.'.join(parents[: depth + 1])}' in '{word}' is a value, not a section.")
-    node[last] = parsed.value()
+    node[last] = copy.deepcopy(parsed.value())
 
 
 def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[Recipe, Runtime]:

@@ -32,6 +32,7 @@ class Record:
         wall_seconds: training and evaluation, all resumed parts together.
         samples_per_second: training examples a second of training.
         peak_memory_bytes: of the accelerator where there is one, else of the process; of the first of several.
+        sweep: the keys of the recipe of which this run is one point among several; empty where it is none.
         processes: how many shared each batch.
         recipe, overrides: the full recipe, and the ``key=value`` words that changed the published one.
         code: commit of the checkout and whether it had uncommitted changes; the package version outside a checkout.
@@ -62,11 +63,19 @@ class Record:
     command: str
     finished: str
     processes: int = 1
+    sweep: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def value(self) -> float:
-        """The number of the tables: the test metric."""
+        """What the run is judged by: the test metric."""
         return self.metrics[f"test/{self.metric}"]
+
+    def setting(self, key: str) -> Any:
+        """The value of a key of the recipe, ``section.option``."""
+        node: Any = self.recipe
+        for name in key.split("."):
+            node = node[name]
+        return node
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / FILE, json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")

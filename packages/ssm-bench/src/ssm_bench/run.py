@@ -205,6 +205,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         command=" ".join(["bench", *sys.argv[1:]]),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         processes=runtime.processes,
+        sweep=list(cell.sweep),
     )
     if recipe.must_beat_chance:
         _check_beats_chance(record, spec.sizes["test"])

@@ -7,16 +7,18 @@ import io
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table
 
 from ssm_bench.catalog import Benchmark
+from ssm_bench.metrics import METRICS
 from ssm_bench.published import published_rows
 from ssm_bench.record import Record
+from ssm_bench.sweep import find_sweeps
 
 #: What stands in the table's title, so that no scale can be taken for another.
 SCALE_NOTES = {
@@ -28,16 +30,17 @@ SCALE_NOTES = {
 
 @dataclass(frozen=True)
 class Value:
-    """A cell of the table, in per cent: mean over ``n`` seeds, with their standard deviation where n > 1."""
+    """A cell of the table, in its unit: mean over ``n`` seeds, with their standard deviation where n > 1."""
 
     mean: float
     std: float | None = None
     n: int = 1
     mark: str = ""
+    decimals: int = 2
 
     def __str__(self) -> str:
-        spread = f" ± {self.std:.2f}" if self.std is not None else ""
-        return f"{self.mean:.2f}{spread}{self.mark}"
+        spread = f" ± {self.std:.{self.decimals}f}" if self.std is not None else ""
+        return f"{self.mean:.{self.decimals}f}{spread}{self.mark}"
 
 
 @dataclass(frozen=True)
@@ -53,75 +56,126 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """The table of a benchmark at one scale."""
+    """The table of a benchmark at one scale: numbers of the test split, or of validation where sweeps are laid open.
+
+    ``notes`` say which points of sweeps were chosen.
+    """
 
     benchmark: Benchmark
     scale: str
     ours: list[Row]
     published: list[Row]
+    notes: list[str] = field(default_factory=list)
+    split: Literal["test", "validation"] = "test"
+
+    @property
+    def title(self) -> str:
+        metric = METRICS[self.benchmark.metric]
+        return f"{self.benchmark.title} v{self.benchmark.meta['version']}: {self.split} {metric.title}"
 
 
 def make_results(benchmark: Benchmark, scale: str, records: Iterable[Record]) -> Results:
     """Aggregate records of one benchmark and scale over seeds; others are left out.
 
-    Runs that were given different ``key=value`` words get rows of their own: a mean is over one recipe.
+    Runs that were given different ``key=value`` words get rows of their own: a mean is over one recipe. Of a sweep
+    there is one row, which has for each task the point that is best in validation.
     """
+    own = [r for r in records if r.benchmark == benchmark.name and r.scale == scale and r.task in benchmark.tasks]
     groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        if record.benchmark == benchmark.name and record.scale == scale and record.task in benchmark.tasks:
+    for record in own:
+        if not record.sweep:
             groups[record.model, " ".join(record.overrides)][record.task].append(record)
-    ours = [_own_row(benchmark, model, tasks) for (model, _), tasks in sorted(groups.items())]
+    ours = [
+        _row(benchmark, " ".join((model, words)).strip(), tasks) for (model, words), tasks in sorted(groups.items())
+    ]
+    notes = []
+    for sweep in find_sweeps(own):
+        ours.append(_row(benchmark, sweep.title, {task: sweep.points[task][sweep.best(task)] for task in sweep.points}))
+        for task in (task for task in benchmark.tasks if task in sweep.points):
+            notes.append(
+                f"{sweep.model} on {benchmark.tasks[task]['title']}: {sweep.best(task)}, "
+                f"the best of {len(sweep.points[task])} in validation"
+            )
     published = [
         Row(
             row.model,
             "",
             values := {
-                task: Value(value, mark="*" if task in row.chance else "") for task, value in row.values.items()
+                task: _value(benchmark, [value], "*" if task in row.chance else "")
+                for task, value in row.values.items()
             },
             _average(benchmark, values),
             row.source,
         )
         for row in published_rows(benchmark)
     ]
-    return Results(benchmark, scale, ours, published)
+    return Results(benchmark, scale, ours, published, notes)
 
 
-def _own_row(benchmark: Benchmark, model: str, tasks: dict[str, list[Record]]) -> Row:
-    values = {task: _over_seeds([100 * record.value for record in records]) for task, records in tasks.items()}
+def make_points(benchmark: Benchmark, scale: str, records: Iterable[Record]) -> Results:
+    """Every point of every sweep, with the validation numbers that choose among them."""
+    own = [r for r in records if r.benchmark == benchmark.name and r.scale == scale and r.task in benchmark.tasks]
+    rows = []
+    for sweep in find_sweeps(own):
+        for point in sorted({point for points in sweep.points.values() for point in points}):
+            tasks = {task: points[point] for task, points in sweep.points.items() if point in points}
+            chosen = {task for task in tasks if sweep.best(task) == point}
+            rows.append(_row(benchmark, f"{sweep.model} {point}", tasks, "val", chosen))
+    return Results(benchmark, scale, rows, [], split="validation")
+
+
+def _row(
+    benchmark: Benchmark, title: str, tasks: dict[str, list[Record]], split: str = "test", chosen: Collection[str] = ()
+) -> Row:
+    factor = METRICS[benchmark.metric].factor
+    values = {
+        task: _value(
+            benchmark,
+            [factor * record.metrics[f"{split}/{benchmark.metric}"] for record in records],
+            " (best)" if task in chosen else "",
+        )
+        for task, records in tasks.items()
+    }
     counts = sorted({value.n for value in values.values()})
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-    overrides = next(iter(tasks.values()))[0].overrides
-    return Row(" ".join([model, *overrides]), seeds, values, _average(benchmark, values))
+    return Row(title, seeds, values, _average(benchmark, values))
 
 
-def _over_seeds(values: Sequence[float]) -> Value:
+def _value(benchmark: Benchmark, values: Sequence[float], mark: str = "") -> Value:
     spread = statistics.stdev(values) if len(values) > 1 else None
-    return Value(statistics.fmean(values), spread, len(values))
+    return Value(statistics.fmean(values), spread, len(values), mark, METRICS[benchmark.metric].decimals)
 
 
 def _average(benchmark: Benchmark, values: dict[str, Value]) -> Value | None:
-    """Mean over all tasks of the benchmark, or None while one is missing."""
-    if set(values) != set(benchmark.tasks):
+    """Mean over all tasks, or None while one is missing or where the protocol has none."""
+    if not benchmark.average or set(values) != set(benchmark.tasks):
         return None
-    return Value(statistics.fmean(value.mean for value in values.values()))
+    return Value(statistics.fmean(value.mean for value in values.values()), decimals=METRICS[benchmark.metric].decimals)
 
 
 def columns(results: Results) -> list[str]:
-    return ["Model", "Seeds", *(task["title"] for task in results.benchmark.tasks.values()), "Average"]
+    titles = [task["title"] for task in results.benchmark.tasks.values()]
+    return ["Model", "Seeds", *titles, *(["Average"] if results.benchmark.average else [])]
 
 
 def cells(results: Results, row: Row) -> list[str]:
     values = [str(row.values[task]) if task in row.values else "-" for task in results.benchmark.tasks]
-    return [row.model, row.seeds, *values, str(row.average) if row.average else "-"]
+    if results.benchmark.average:
+        values.append(str(row.average) if row.average else "-")
+    return [row.model, row.seeds, *values]
 
 
 def as_rich(results: Results) -> Table:
     """The table for a terminal: own rows, then the published ones in a block of their own."""
-    benchmark = results.benchmark
     marked = any(value.mark for row in results.published for value in row.values.values())
+    notes = [
+        SCALE_NOTES[results.scale],
+        *results.notes,
+        *(["* failed in the paper: counted at chance"] if marked else []),
+    ]
     table = Table(
-        title=f"{benchmark.title} v{benchmark.meta['version']}: test {benchmark.meta['metric']}, per cent",
-        caption=f"{SCALE_NOTES[results.scale]}" + ("\n* failed in the paper: counted at chance" if marked else ""),
+        title=results.title,
+        caption="\n".join(notes),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -140,12 +194,14 @@ def as_rich(results: Results) -> Table:
 
 def as_markdown(results: Results) -> str:
     head = columns(results)
-    lines = [f"**{results.benchmark.title}**. {SCALE_NOTES[results.scale]}", ""]
+    lines = [f"**{results.title}**. {SCALE_NOTES[results.scale]}", ""]
     lines += [_line(head), _line([":--", *("--:" for _ in head[1:])])]
     lines += [_line(cells(results, row)) for row in results.ours]
     if results.published:
         lines += [_line(["*Published (paper scale)*", *("" for _ in head[1:])])]
         lines += [_line(cells(results, row)) for row in results.published]
+    if results.notes:
+        lines += ["", *(f"- {note}" for note in results.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -187,8 +243,10 @@ def as_json(results: Results) -> str:
             "benchmark": results.benchmark.name,
             "version": results.benchmark.meta["version"],
             "scale": results.scale,
+            "split": results.split,
             "own": [plain(row) for row in results.ours],
             "published": [plain(row) | {"source": row.source} for row in results.published],
+            "notes": results.notes,
         },
         indent=2,
     )

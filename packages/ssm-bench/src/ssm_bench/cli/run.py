@@ -30,6 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="paper: the published recipe. mini: real data cut down to minutes on a CPU. "
         "smoke: generated miniature data, seconds. Default: paper with a GPU, else smoke",
     )
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="key=value may give several values, key=a,b or key=range(1,5): every combination runs, and the table has "
+        "the one that is best in validation",
+    )
     add_place(parser)
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: runs)")
     parser.add_argument(
@@ -80,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None and not args.data.is_dir():
         raise UserError(f"--data {args.data} is no folder.")
     scale, chosen_for = (args.scale, "") if args.scale else _default_scale()
-    plan = make_plan(benchmark, args.model, args.task, scale, args.seed, args.overrides)
+    plan = make_plan(benchmark, args.model, args.task, scale, args.seed, args.overrides, sweep=args.sweep)
 
     from ssm_data.contract import Place, default_cache
 

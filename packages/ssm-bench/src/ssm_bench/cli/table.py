@@ -8,7 +8,7 @@ from pathlib import Path
 from ssm_bench.catalog import SCALES, benchmark
 from ssm_bench.errors import UserError
 from ssm_bench.record import find_records
-from ssm_bench.table import FORMATS, as_rich, make_results
+from ssm_bench.table import FORMATS, as_rich, make_points, make_results
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders with records (default: runs)",
     )
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="every point of the sweeps, with the validation numbers that choose among them",
+    )
     parser.add_argument("--format", choices=["terminal", *FORMATS], default="terminal")
 
 
@@ -34,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
             f"There is no record of {chosen.name} in {', '.join(map(str, args.out))}; "
             f"run bench {chosen.name} first, or name the folder with --out."
         )
+    if args.sweep and not any(record.sweep for record in records if record.scale in scales):
+        raise UserError(f"There is no sweep among these records; run one with bench {chosen.name} --sweep.")
     for scale in scales:
-        results = make_results(chosen, scale, records)
+        results = (make_points if args.sweep else make_results)(chosen, scale, records)
         if args.format == "terminal":
             from ssm_bench.cli.console import make_console
 

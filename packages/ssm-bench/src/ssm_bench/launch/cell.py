@@ -10,6 +10,7 @@ from rich.console import Console
 from ssm_data.contract import DataError, Place
 
 from ssm_bench.errors import BusyError, RunError
+from ssm_bench.metrics import METRICS
 from ssm_bench.plan import Cell
 from ssm_bench.record import Record, write_atomically
 from ssm_bench.status import sentence
@@ -61,4 +62,5 @@ def show(outcome: Outcome, console: Console) -> None:
     if record is None:
         console.print(f"{name}: {outcome.note}", style="red", markup=False, soft_wrap=True)
     else:
-        console.print(f"{name}: test {record.metric} {100 * record.value:.2f} % ({outcome.note})")
+        value = METRICS[record.metric].text(record.value)
+        console.print(f"{name}: test {record.metric} {value} ({outcome.note})")

@@ -126,7 +126,7 @@ class Launched:
             words["seed"],
             [*words["overrides"], *words["runtime"]],
         )
-        cell = Cell(recipe, runtime, tuple(words["overrides"]))
+        cell = Cell(recipe, runtime, tuple(words["overrides"]), tuple(words["sweep"]))
         if cell.folder(self.out) != self.run_folder(index):
             raise RunError(f"The recipe of {cell.name} has changed since it was launched; launch it again.")
         return cell
@@ -174,6 +174,7 @@ def _words(cell: Cell, out: Path) -> dict[str, Any]:
         "scale": recipe.scale,
         "seed": recipe.seed,
         "overrides": list(cell.overrides),
+        "sweep": list(cell.sweep),
         "runtime": [f"{key}={json.dumps(getattr(cell.runtime, key))}" for key in RUNTIME_KEYS],
     }
 
