@@ -14,7 +14,7 @@ from ssm_bench.catalog import benchmarks
 from ssm_bench.errors import RunError, UserError
 from ssm_bench.launch import supervisor as supervisor_module
 from ssm_bench.launch.launched import Launched
-from ssm_bench.launch.profile import Profile, read_profile
+from ssm_bench.launch.profile import Profile, find_profile, read_profile
 from ssm_bench.launch.slurm import plan_arrays
 from ssm_bench.launch.supervisor import FRUITLESS, Supervisor
 from ssm_bench.launch.worker import AGAIN, DONE, FAILED
@@ -187,19 +187,22 @@ def test_a_wrong_profile_is_one_sentence(text: str, named: list[str], work: Path
     (work / "slurm").mkdir()
     (work / "slurm" / "mine.yaml").write_text(text)
     with pytest.raises(UserError) as error:
-        read_profile("mine")
+        read_profile(find_profile("mine"))
     for word in ["mine.yaml", *named]:
         assert word in str(error.value)
 
 
 def test_profiles_are_found_by_name_or_path(work: Path) -> None:
-    assert read_profile("default") == Profile()
+    assert read_profile(find_profile("default")) == Profile()
     (work / "slurm").mkdir()
     (work / "slurm" / "mine.yaml").write_text("partition: long\nsetup: [module load cuda]\n")
     expected = Profile(partition="long", setup=("module load cuda",))
-    assert read_profile("mine") == read_profile("slurm/mine.yaml") == expected
+    assert find_profile("mine") == find_profile("slurm/mine.yaml") == work / "slurm" / "mine.yaml"
+    assert read_profile(find_profile("mine")) == expected
     with pytest.raises(UserError, match=r"'nime'.*mine"):
-        read_profile("nime")
+        find_profile("nime")
+    with pytest.raises(UserError, match=r"no profile nowhere\.yaml"):
+        find_profile("nowhere.yaml")
 
 
 def test_arrays_group_what_asks_for_the_same(work: Path) -> None:

@@ -90,7 +90,6 @@ def _cancel(jobs: Sequence[Job], console: Console) -> None:
 
 
 def _resubmit(jobs: Sequence[Job], out: Path, console: Console) -> None:
-    from ssm_bench.launch.profile import read_profile
     from ssm_bench.launch.slurm import submit
 
     failed = [job for job in jobs if job.state == "failed" and job.slurm]
@@ -106,7 +105,7 @@ def _resubmit(jobs: Sequence[Job], out: Path, console: Console) -> None:
             cells = [launched.cell(job.index) for job in group]
         except RunError as error:
             raise UserError(str(error)) from None
-        name, command = launched.content["profile"], launched.content["command"]
-        again = submit(cells, launched.place, out, command, name, read_profile(name))
+        profile, command = Path(launched.content["profile"]), launched.content["command"]
+        again = submit(cells, launched.place, out, command, profile)
         for job in group:
             console.print(f"{job.name}: submitted again" if again else f"{job.name}: queued meanwhile")

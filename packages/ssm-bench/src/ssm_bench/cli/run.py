@@ -128,14 +128,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _submit(args: argparse.Namespace, plan: list[Cell], place: Place, console: Console) -> int:
-    from ssm_bench.launch.profile import read_profile
+    from ssm_bench.launch.profile import find_profile
     from ssm_bench.launch.slurm import describe, submit
 
-    profile = read_profile(args.slurm)
+    profile = find_profile(args.slurm)
     if args.dry_run:
         console.print(describe(plan, place, args.out, profile), highlight=False, markup=False, soft_wrap=True)
         return 0
-    launched = submit(plan, place, args.out, args.command, args.slurm, profile)
+    launched = submit(plan, place, args.out, args.command, profile)
     count = len(launched) if launched else 0
     rest = f"; {len(plan) - count} of {len(plan)} are done or launched before" if count < len(plan) else ""
     where = f" in {launched.folder}" if launched else ""

@@ -11,9 +11,6 @@ from ssm_bench.catalog import benchmarks_root
 from ssm_bench.errors import UserError, unknown
 from ssm_bench.recipe import build
 
-#: The profile of ``--slurm`` without a name.
-DEFAULT = "default"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
@@ -60,13 +57,12 @@ class Profile:
             raise ValueError(f"gpus is {self.gpus}; it must not be negative.")
 
 
-def read_profile(name: str) -> Profile:
-    """The profile of a name, ``slurm/<name>.yaml`` of the current folder or of the checkout, or of a path.
+def read_profile(file: Path) -> Profile:
+    """The profile in a file.
 
     Raises:
-        UserError: there is none, or a key or a value is wrong; the sentence names the nearest known one.
+        UserError: a key or a value is wrong; the sentence names the nearest known one.
     """
-    file = _find(name)
     try:
         values = yaml.safe_load(file.read_text()) or {}
     except yaml.YAMLError as error:
@@ -79,12 +75,17 @@ def read_profile(name: str) -> Profile:
         raise UserError(f"{file}: {error}") from None
 
 
-def _find(name: str) -> Path:
+def find_profile(name: str) -> Path:
+    """The file of a profile: ``slurm/<name>.yaml`` of the current folder or of the checkout, or the path itself.
+
+    Raises:
+        UserError: there is none; the sentence names the nearest known one.
+    """
     if name.endswith(".yaml"):
         if not Path(name).is_file():
             raise UserError(f"There is no profile {name}.")
-        return Path(name)
-    folders = [Path("slurm"), benchmarks_root().parent / "slurm"]
+        return Path(name).resolve()
+    folders = [Path("slurm").resolve(), benchmarks_root().parent / "slurm"]
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"

@@ -17,7 +17,7 @@ from submitit import SlurmExecutor
 from ssm_bench.errors import UserError
 from ssm_bench.jobs import find_jobs
 from ssm_bench.launch.launched import FOLDER, Launched
-from ssm_bench.launch.profile import Profile
+from ssm_bench.launch.profile import Profile, read_profile
 from ssm_bench.launch.queue import check, largest_array
 from ssm_bench.launch.supervisor import prepare_data, run_task
 from ssm_bench.launch.worker import AGAIN
@@ -65,14 +65,18 @@ def unlaunched(plan: Sequence[Cell], out: Path) -> list[Cell]:
 
 
 def submit(
-    plan: Sequence[Cell], place: Place, out: Path, command: Sequence[str], profile_name: str, profile: Profile
+    plan: Sequence[Cell], place: Place, out: Path, command: Sequence[str], profile_file: Path
 ) -> Launched | None:
     """Launch the cells that are neither done nor launched, and return at once; None if there are none.
+
+    Args:
+        command: the words behind ``bench``, for the records.
 
     Raises:
         UserError: SLURM refuses, or the data of a cell cannot be had.
     """
     check()
+    profile = read_profile(profile_file)
     (out / FOLDER).mkdir(parents=True, exist_ok=True)
     # Who submits the same at the same time finds it submitted.
     with FileLock(out / FOLDER / ".lock"):
@@ -80,7 +84,7 @@ def submit(
         if not cells:
             return None
         unready = _unready(cells, place)
-        launched = Launched.create(cells, place, out, command, profile_name)
+        launched = Launched.create(cells, place, out, command, str(profile_file))
         jobs: dict[int, str] = {}
         first = None
         try:
@@ -99,9 +103,10 @@ def submit(
     return launched
 
 
-def describe(plan: Sequence[Cell], place: Place, out: Path, profile: Profile) -> str:
+def describe(plan: Sequence[Cell], place: Place, out: Path, profile_file: Path) -> str:
     """What :func:`submit` would submit: each job script and its cells. Nothing is written."""
     check()
+    profile = read_profile(profile_file)
     cells = unlaunched(plan, out)
     if not cells:
         return "Every cell is done or launched; nothing would be submitted."

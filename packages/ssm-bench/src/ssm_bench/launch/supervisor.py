@@ -36,6 +36,7 @@ class Supervisor:
         self.folder = launched.run_folder(index)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._oom_kills = _oom_kills()
+        self._started = time.time()
         command = [sys.executable, "-u", "-m", "ssm_bench.launch.worker", str(launched.file), str(index)]
         with (self.folder / LOG).open("ab") as log:
             job = slurm_job()
@@ -68,8 +69,11 @@ class Supervisor:
         if code < 0 and (reason := self._fault(-code)):
             fail(self.folder, reason)
             return FAILED
+        if os.environ.get("SLURM_PROCID", "0") != "0":
+            # Of several processes of a run the first one speaks.
+            return AGAIN
         status = Status.read(self.folder)
-        if status is None or status.pid != self.process.pid:
+        if status is None or status.began < self._started:
             # It ended before it began: that is an attempt, too.
             status = begin(self.folder)
         if status.fruitless >= FRUITLESS:
