@@ -8,7 +8,7 @@ import torch
 from ssm_core.backends import OPERATORS
 
 from ssm_bench.kernel_bench.grid import NAMES, Problem
-from ssm_bench.kernel_bench.measure import error, timed
+from ssm_bench.kernel_bench.measure import error, exact, timed
 from ssm_bench.kernel_bench.problems import make_case, operands
 
 _REPEATS = 5
@@ -37,14 +37,14 @@ def examine(device: torch.device) -> Iterator[Finding]:
 
 def _examine(problem: Problem, device: torch.device) -> Iterator[Finding]:
     case = replace(make_case(problem, device), backward=False)
-    reasons = dict(case.refusals)
+    reasons, truths = dict(case.refusals), exact(case)
     used = OPERATORS[problem.name].explain(*operands(problem, case.tensors)).used
     for backend in OPERATORS[problem.name].implementations:
         if backend in reasons:
             yield Finding(problem.name, backend, False, False, f"cannot run: {reasons[backend]}")
             continue
         try:
-            found = error(case, backend)
+            found = error(case, backend, truths)
             times = [timed(lambda: case.run(backend, None), device) for _ in range(_REPEATS)]  # noqa: B023
         except Exception as failure:  # what is wrong here is what the reader wants to know
             yield Finding(problem.name, backend, backend is used, True, f"failed: {failure}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.problems import Case, make_case
 
-_FEW, _SHORT = 16, 1024  # features on which errors are taken, and with this length the memory is estimated
+_FEW, _SHORT = 8, 1024  # features on which errors are taken, and with this length time and memory are foreseen
 _PATIENCE = {"naive": 12.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
 _SECONDS = 1.0  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
@@ -86,13 +86,13 @@ def measure(
     """
     case = make_case(problem, device)
     omissions = [Omission(f"{problem.name} on {backend}: {reason}") for backend, reason in case.refusals]
-    errors, reference = {}, _reference(problem, case, device)
+    errors, truths = {}, exact(case, _reference(problem, case, device))
     for backend in case.backends:
         try:
             if reason := _refusal(problem, case, backend, device):
                 omissions.append(Omission(f"{_title(problem)} on {backend} is left out: {reason}"))
             else:
-                errors[backend] = error(case, backend, reference)
+                errors[backend] = error(case, backend, truths)
         except Exception as failure:  # the other back ends are still worth measuring
             omissions.append(Omission(f"{_title(problem)} on {backend} failed: {failure}", failed=True))
     rows: list[Row] = []
@@ -201,14 +201,18 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> float:
     return highest
 
 
-def error(case: Case, backend: str, reference: str = "naive") -> float:
-    """Largest error of outputs and gradients against the reference in float64, each relative to its largest entry."""
+def exact(case: Case, reference: str = "naive") -> tuple[Tensor, ...]:
+    """Outputs and gradients of a few features in float64, by the reference back end."""
     few = case.cut(_FEW)
-    cotangents = few.cotangents() if case.backward else None
-    exact_cotangents = None if cotangents is None else [each.double() for each in cotangents]
-    exact = few.double().run(reference, exact_cotangents)
-    found = few.run(backend, cotangents)
-    errors = ((one - truth).abs().max() / truth.abs().max() for one, truth in zip(found, exact, strict=True))
+    cotangents = [each.double() for each in few.cotangents()] if case.backward else None
+    return few.double().run(reference, cotangents)
+
+
+def error(case: Case, backend: str, truths: Sequence[Tensor]) -> float:
+    """Largest error of outputs and gradients against exact ones, each relative to its largest entry."""
+    few = case.cut(_FEW)
+    found = few.run(backend, few.cotangents() if case.backward else None)
+    errors = ((one - truth).abs().max() / truth.abs().max() for one, truth in zip(found, truths, strict=True))
     return max(each.item() for each in errors)
 
 
