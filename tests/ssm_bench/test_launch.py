@@ -49,6 +49,13 @@ def test_cells_are_composed_again_as_they_were(work: Path) -> None:
         launched.check_file(7)
 
 
+def test_points_of_a_sweep_are_composed_again(work: Path) -> None:
+    cells = make_plan(LRA, ["s4d"], ["image"], "smoke", [0], ["optimizer.lr=0.1,0.2"], sweep=True)
+    launched = launch(cells, work)
+    assert [launched.cell(index) for index in range(2)] == cells
+    assert launched.cell(1).sweep == ("optimizer.lr",)
+
+
 def test_another_cell_than_was_launched_is_refused(work: Path) -> None:
     launched = launch(plan(), work)
     content = json.loads(launched.file.read_text())

@@ -130,6 +130,11 @@ def sentence(error: BaseException) -> str:
     return f"Out of memory. {text}" if lacking else text
 
 
+def speaks() -> bool:
+    """Whether this is the process that writes and prints for its run: of several that srun started, the first."""
+    return os.environ.get("SLURM_PROCID", "0") == "0"
+
+
 def slurm_job() -> str:
     """The SLURM job of this process as squeue names it, empty outside SLURM."""
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", "")

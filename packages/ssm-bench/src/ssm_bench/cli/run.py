@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--workers is for this machine and --slurm for a cluster; choose one.")
     if args.data is not None and not args.data.is_dir():
         raise UserError(f"--data {args.data} is no folder.")
-    scale, chosen_for = (args.scale, "") if args.scale else _default_scale()
+    scale, chosen_for = (args.scale, "") if args.scale else _default_scale(args.slurm)
     plan = make_plan(benchmark, args.model, args.task, scale, args.seed, args.overrides, sweep=args.sweep)
 
     from ssm_data.contract import Place, default_cache
@@ -144,7 +144,14 @@ def _submit(args: argparse.Namespace, plan: list[Cell], place: Place, console: C
     return 0
 
 
-def _default_scale() -> tuple[str, str]:
+def _default_scale(profile: str | None) -> tuple[str, str]:
+    """The scale for what will run the plan, and why: this machine, or the cluster of a profile."""
+    if profile is not None:
+        from ssm_bench.launch.profile import find_profile, read_profile
+
+        if read_profile(find_profile(profile)).gpus:
+            return "paper", "the profile asks for GPUs"
+        return "smoke", "the profile asks for no GPU"
     import torch
 
     if torch.cuda.is_available():

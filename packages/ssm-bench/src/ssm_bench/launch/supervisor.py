@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ssm_bench.launch.launched import Launched
 from ssm_bench.launch.worker import AGAIN, FAILED
-from ssm_bench.status import Status, begin, fail, slurm_job
+from ssm_bench.status import Status, begin, fail, slurm_job, speaks
 
 #: The worker's output, all attempts in a row.
 LOG = "log.txt"
@@ -39,10 +39,11 @@ class Supervisor:
         self._started = time.time()
         command = [sys.executable, "-u", "-m", "ssm_bench.launch.worker", str(launched.file), str(index)]
         with (self.folder / LOG).open("ab") as log:
-            job = slurm_job()
-            where = f"job {job} on {os.uname().nodename}" if job else os.uname().nodename
-            log.write(f"== {time.strftime('%Y-%m-%d %H:%M:%S')} {where}: {shlex.join(command)}\n".encode())
-            log.flush()
+            if speaks():
+                job = slurm_job()
+                where = f"job {job} on {os.uname().nodename}" if job else os.uname().nodename
+                log.write(f"== {time.strftime('%Y-%m-%d %H:%M:%S')} {where}: {shlex.join(command)}\n".encode())
+                log.flush()
             # A session of its own: Ctrl-C reaches the launcher alone, which tells the workers to stop.
             self.process = subprocess.Popen(
                 command,
@@ -69,8 +70,7 @@ class Supervisor:
         if code < 0 and (reason := self._fault(-code)):
             fail(self.folder, reason)
             return FAILED
-        if os.environ.get("SLURM_PROCID", "0") != "0":
-            # Of several processes of a run the first one speaks.
+        if not speaks():
             return AGAIN
         status = Status.read(self.folder)
         if status is None or status.began < self._started:

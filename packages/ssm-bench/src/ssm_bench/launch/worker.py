@@ -15,7 +15,7 @@ from ssm_bench.errors import BusyError, RunError, UserError
 from ssm_bench.launch.cell import carry_out, show
 from ssm_bench.launch.launched import Launched
 from ssm_bench.preemption import Preempted, notice
-from ssm_bench.status import Status, fail, slurm_job
+from ssm_bench.status import Status, fail, slurm_job, speaks
 
 DONE, FAILED, AGAIN = 0, 1, 75
 #: How long a requeued job waits for what is left of its earlier attempt.
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan, index = sys.argv[1:] if argv is None else argv
     notice.install()
     console = make_console()
+    console.quiet = not speaks()
     launched, number = Launched(Path(plan).parent), int(index)
     folder, name = launched.run_folder(number), launched.name(number)
     # The record tells the command that launched the plan.
