@@ -30,7 +30,7 @@ def test_golden(name: str, dtype: torch.dtype, tolerance: float) -> None:
         measure=name.rpartition("_")[2],
         memory_size=case["memory_size"],
         memory_order=case["memory_order"],
-        gate=case["gate"] == "G",
+        gate={"G": "gru", "N": "none"}[case["gate"]],
         **{key: case[key] for key in ("dt", "l_max") if key in case},
     )
     layer = HiPPORNNLayer(case["d_model"], config, d_input=case["d_input"]).to(dtype)
@@ -58,8 +58,8 @@ def test_golden(name: str, dtype: torch.dtype, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("measure", ["legs", "legt", "lagt"])
-@pytest.mark.parametrize("gate", [True, False])
-def test_chunks_and_steps(measure: str, gate: bool) -> None:
+@pytest.mark.parametrize("gate", ["none", "gru", "lstm"])
+def test_chunks_and_steps(measure: str, gate: str) -> None:
     torch.manual_seed(0)
     config = HiPPORNNLayerConfig(measure=measure, memory_size=2, memory_order=5, gate=gate, l_max=7)
     layer = HiPPORNNLayer(3, config).double()

@@ -157,7 +157,10 @@ def test_configurations_and_the_zoo_do_not_import_torch() -> None:
         ({"kernel": "dense", "disc": "dss"}, "kernel=diagonal"),
         ({"kernel": "free"}, "set l_max"),
         ({"kernel": "diagonal", "is_real": True}, "init=diag-real"),
-        ({"kernel": "diagonal", "is_real": True, "init": "diag-real", "bandlimit": 0.5}, "no frequencies"),
+        (
+            {"kernel": "diagonal", "is_real": True, "init": "diag-real", "bandlimit": 0.5},
+            "bandlimit has no meaning for init=diag-real",
+        ),
         ({"kernel": "diagonal", "is_real": True, "init": "diag-real", "disc": "dss"}, "complex kernel"),
         ({"d_state": 5}, "even"),
         ({"dt_min": 0.1, "dt_max": 0.01}, "dt_min <= dt_max"),
@@ -184,8 +187,13 @@ def test_unsupported_combinations_are_refused_with_a_sentence(options: dict, sen
 def test_every_zoo_model_builds_from_its_class_and_presets(name: str) -> None:
     preset = ZOO[name]
     config = preset.func(**{**preset.keywords, "d_model": 8, "n_layers": 1})
-    model = build_model(config, Interface(tokens=True, d_input=5, d_output=3, l_max=16))
-    assert model(torch.randint(0, 5, (2, 16))).shape == (2, 3)
+    if name == "s4nd":
+        model = build_model(config, Interface(tokens=False, d_input=3, d_output=3, l_max=(5, 4)))
+        x = torch.randn(2, 5, 4, 3)
+    else:
+        model = build_model(config, Interface(tokens=True, d_input=5, d_output=3, l_max=16))
+        x = torch.randint(0, 5, (2, 16))
+    assert model(x).shape == (2, 3)
 
 
 def test_the_code_of_the_readme_runs() -> None:
@@ -193,3 +201,49 @@ def test_the_code_of_the_readme_runs() -> None:
     names: dict = {}
     exec("\n".join(re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)), names)
     assert names["logits"].shape == (4, 10)
+
+
+@pytest.mark.parametrize(("image", "options", "parameters"), [
+    ((32, 32), {"d_model": 512}, 3_964_170),
+    ((16, 16), {"d_model": 256, "init": "diag-lin", "bandlimit": 0.2}, 1_196_810),
+])  # fmt: skip
+def test_sizes_are_those_of_the_published_s4nd_recipes(image: tuple[int, int], options: dict, parameters: int) -> None:
+    model = build_model(
+        ZOO["s4nd"](n_layers=6, **options), Interface(tokens=False, d_input=3, d_output=10, l_max=image)
+    )
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("extent", [(6, 5), (3, 4, 5)])
+def test_a_stack_over_several_axes_is_equivariant_and_trains(extent: tuple[int, ...]) -> None:
+    """Transposing the axes and the kernels along them transposes nothing else; every parameter gets a gradient."""
+    torch.manual_seed(0)
+    io = Interface(tokens=False, d_input=3, d_output=4, l_max=extent)
+    config = ZOO["s4nd"](d_model=8, d_state=4, n_layers=2, norm="batch", dim=len(extent))
+    model = build_model(config, io).double()
+    turned = build_model(config, Interface(tokens=False, d_input=3, d_output=4, l_max=extent[::-1])).double()
+    turned.load_state_dict({k: v for k, v in model.state_dict().items() if ".kernel." not in k}, strict=False)
+    for layer, other in zip(model.backbone.layers, turned.backbone.layers, strict=True):
+        for kernel, mirrored in zip(layer.layer.kernel, list(other.layer.kernel)[::-1], strict=True):
+            mirrored.load_state_dict(kernel.state_dict())
+    x = torch.randn(3, *extent, 3, dtype=torch.float64)
+    y = model(x)
+    order = (0, *range(len(extent), 0, -1), len(extent) + 1)
+    torch.testing.assert_close(turned(x.permute(order)), y, rtol=1e-9, atol=1e-9)
+    y.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    half = model.eval()(x[:, ::2, ::2], rate=2.0)
+    assert half.shape == y.shape
+
+
+def test_axes_must_fit_the_model() -> None:
+    image = Interface(tokens=False, d_input=3, d_output=4, l_max=(6, 5))
+    for name, io, sentence in (
+        ("s4d", image, "runs over one axis"),
+        ("s4nd", IMAGE, "takes the extent along each"),
+        ("s4nd", Interface(tokens=False, d_input=3, d_output=4, l_max=(6, 5, 4)), "dim=2 axes"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            build_model(ZOO[name](d_model=4, d_state=4, n_layers=1), io)
+    with pytest.raises(ValueError, match="no last element"):
+        ZOO["s4nd"](decoder="last")

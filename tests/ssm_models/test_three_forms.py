@@ -48,7 +48,9 @@ OPTIONS = {
 
 
 def layer(name: str, d_model: int, d_state: int, dtype: torch.dtype) -> S4Layer:
-    config = LayerConfig(**{"d_state": d_state, "dt_max": 0.3, **OPTIONS[name]})
+    kind = OPTIONS[name].get("kernel")
+    sizes = {"free": {}, "ema": {"d_state": d_state}}.get(kind, {"d_state": d_state, "dt_max": 0.3})
+    config = LayerConfig(**{**sizes, **OPTIONS[name]})
     made = S4Layer(d_model, config)
     if name == "dss-softmax":
         with torch.no_grad():  # some modes grow

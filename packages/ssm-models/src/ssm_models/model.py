@@ -13,6 +13,7 @@ from ssm_models.config import (
     Interface,
     LRUConfig,
     S4Config,
+    S4NDConfig,
     S5Config,
     SashimiConfig,
     StackConfig,
@@ -24,9 +25,11 @@ from ssm_models.layers.custom import CustomLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 from ssm_models.layers.mimo import LRULayer, S5Layer
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.layers.s4nd import S4NDLayer
 
 LAYERS: dict[type[StackConfig], Callable[[int, Any], SequenceLayer]] = {
     S4Config: S4Layer,
+    S4NDConfig: S4NDLayer,
     HiPPORNNConfig: HiPPORNNLayer,
     S5Config: S5Layer,
     LRUConfig: LRULayer,
@@ -72,7 +75,8 @@ class SequenceModel(nn.Module):
         """Give the task's numbers.
 
         Args:
-            x: tokens (B, L), or a real signal (B, L, d_input); 2B rows for pairs.
+            x: tokens (B, L), or a real signal (B, L, d_input), or (B, L1, ..., Ld, d_input) over several axes; 2B
+                rows for pairs.
             lengths: integers, one a row: what lies beyond is padding.
             rate: see :class:`ssm_models.layers.base.SequenceLayer`.
 

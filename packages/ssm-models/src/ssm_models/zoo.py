@@ -7,7 +7,7 @@ the authors' code of the papers' numbers: bilinear discretisation, every feature
 from functools import partial
 from typing import Any
 
-from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S5Config, SashimiConfig
+from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S4NDConfig, S5Config, SashimiConfig
 
 _s4 = partial(S4Config, kernel="dplr")
 _lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
@@ -47,6 +47,8 @@ ZOO: dict[str, partial[Any]] = {
     # "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), in the sizes of its audio models.
     "sashimi": partial(_sashimi),
     "sashimi-unet": partial(_sashimi, unet=True, n_ssm=None, pool_weight_norm=False),
+    # "S4ND: Modeling Images and Videos as Multidimensional Signals Using State Spaces" (arXiv:2210.06583).
+    "s4nd": partial(S4NDConfig, bidirectional=True, n_ssm=1, dt_min=0.1, dt_max=1.0, norm="layer", prenorm=True),
     # "Simplified State Space Layers for Sequence Modeling" (arXiv:2208.04933).
     "s5": partial(S5Config),
     # "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349).

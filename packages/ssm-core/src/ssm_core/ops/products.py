@@ -5,6 +5,7 @@ float32 product to ten bits (TF32, or bfloat16 on some CPUs). That suits the wei
 the kernel of a state space model.
 """
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,24 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 bmm.register_autograd(_backward, setup_context=_keep)
+
+
+def einsum(equation: str, x: Tensor, y: Tensor) -> Tensor:
+    """``torch.einsum`` of two real tensors as one :func:`bmm`; an index of one of them alone stays in the result."""
+    inputs, result = equation.split("->")
+    left, right = inputs.split(",")
+    size = dict(zip(left + right, (*x.shape, *y.shape), strict=True))
+    batch = [i for i in left if i in right and i in result]
+    summed = [i for i in left if i in right and i not in result]
+    rows, columns = [i for i in left if i not in right], [i for i in right if i not in left]
+
+    def arrange(z: Tensor, names: str, *groups: list[str]) -> Tensor:
+        order = [names.index(i) for group in groups for i in group]
+        return z.permute(order).reshape([math.prod(size[i] for i in group) for group in groups])
+
+    product = bmm(arrange(x, left, batch, rows, summed), arrange(y, right, batch, summed, columns))
+    names = batch + rows + columns
+    return product.view([size[i] for i in names]).permute([names.index(i) for i in result])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Options of the kernels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -15,7 +16,7 @@ class KernelConfig:
     kernel: ``diagonal`` (S4D, DSS), ``dplr`` (S4), ``dense`` (LSSL), ``ema`` (Mega's moving averages) or
         ``free`` (every tap a parameter, ``l_max`` of them).
     d_state: N; conjugate pairs are stored once, in N/2 complex entries.
-    init: a name of :mod:`ssm_core.initialize`; for ``dense`` a measure of :mod:`ssm_core.hippo`.
+    init: a name of :mod:`ssm_core.initialize`; ``dense`` takes every measure of :mod:`ssm_core.hippo` too.
     disc: discretisation; ``dss`` is the softmax kernel of DSS; ``dplr`` has only ``bilinear``.
     is_real: N real modes instead of N/2 conjugate pairs (diagonal only; init ``diag-real``).
     n_ssm: independent copies of (A, B, P), each shared by d_model / n_ssm features; None: one a feature.
@@ -90,18 +91,21 @@ class KernelConfig:
             for key, value in getattr(self, name).items():
                 require(key in ("A", "B", "C", "dt"), f"{name} has entries for A, B, C and dt, not for {key!r}.")
                 require(value >= 0, f"{name}.{key} is not negative, so it cannot be {value}.")
-        defaults = {each.name: each.default for each in fields(KernelConfig)}
-        for name in _NO_MEANING[self.kernel]:
-            value = getattr(self, name)
-            require(
-                value == defaults[name],
-                f"{name} has no meaning for kernel={self.kernel}; leave it out instead of {value}.",
-            )
+        self._require_defaults(_NO_MEANING[self.kernel], f"kernel={self.kernel}")
         if self.kernel == "free":
             require(self.l_max is not None, "kernel=free has l_max taps; set l_max.")
         if self.kernel in ("ema", "free"):
             return
+        for names, has_meaning in _BY_INIT:
+            if not has_meaning(self.init):
+                self._require_defaults(names, f"init={self.init}")
+        if not self.has_length:
+            self._require_defaults(("l_kernel",), f"kernel={self.kernel}, disc={self.disc}")
         if self.kernel == "dense":
+            if not self.init.startswith("dplr-"):
+                self._require_defaults(("rank",), f"kernel=dense, init={self.init}")
+            if self.init not in ("hippo", "all"):
+                self._require_defaults(("B_clip",), f"kernel=dense, init={self.init}")
             require(self.disc != "dss", "disc=dss is a diagonal kernel's; set kernel=diagonal.")
         if self.kernel == "dplr":
             require(
@@ -113,17 +117,43 @@ class KernelConfig:
                 self.init == "diag-real",
                 f"A real diagonal state starts from init=diag-real; {self.init} has imaginary parts.",
             )
-            require(self.bandlimit is None, "A real state has no frequencies: bandlimit needs is_real=false.")
             require(self.disc != "dss", "disc=dss is a complex kernel; set is_real=false.")
+            self._require_defaults(("imag_transform",), "is_real=true")
+
+    @property
+    def has_length(self) -> bool:
+        """Whether parameters or the kernel belong to a length, ``l_kernel``."""
+        return self.kernel == "dplr" or self.disc == "dss"
+
+    def _require_defaults(self, names: tuple[str, ...], where: str) -> None:
+        defaults = {each.name: each.default for each in fields(KernelConfig)}
+        for name in names:
+            value = getattr(self, name)
+            require(value == defaults[name], f"{name} has no meaning for {where}; leave it out instead of {value}.")
+
+
+def _is_diagonal(init: str) -> bool:
+    """Whether a part of the initialisation is one of the diagonals with options of their own."""
+    return init.startswith(("diag-", "dplr-")) or init in ("diag", "all")
 
 
 _DIAGONAL_INIT = ("real_random", "real_scale", "imag_random", "imag_scale", "B_init", "B_scale", "normalize")
-_COMPLEX_MODES = ("is_real", "real_transform", "imag_transform", "bandlimit", "dt_fast", "B_clip", "P_scale", "rank")
-_SYSTEM = (*_DIAGONAL_INIT, *_COMPLEX_MODES, "l_kernel", "n_ssm", "deterministic", "dt_transform")
+_BY_INIT: tuple[tuple[tuple[str, ...], Callable[[str], bool]], ...] = (
+    (_DIAGONAL_INIT, _is_diagonal),
+    (("imag_random",), lambda init: init.rpartition("-")[2] not in ("real", "legs", "hippo", "rand", "random")),
+    (("imag_scale", "bandlimit"), lambda init: not init.endswith("-real")),
+    (("B_clip",), lambda init: not init.startswith(("diag-", "dplr-")) and init != "diag"),
+    (("P_scale",), lambda init: init.startswith("dplr-")),
+)
+_SYSTEM = (
+    *_DIAGONAL_INIT,
+    *("is_real", "real_transform", "imag_transform", "bandlimit", "dt_fast", "B_clip", "P_scale", "rank", "l_kernel"),
+    *("n_ssm", "deterministic", "dt_transform", "dt_min", "dt_max", "init", "disc"),
+)
 _NO_MEANING: dict[str, tuple[str, ...]] = {
     "diagonal": ("rank", "P_scale", "share_channels"),
     "dplr": ("is_real", "share_channels"),
-    "dense": (*_DIAGONAL_INIT, *_COMPLEX_MODES, "dt_tie", "l_kernel", "share_channels"),
+    "dense": ("is_real", "real_transform", "imag_transform", "bandlimit", "dt_fast", "dt_tie", "share_channels"),
     "ema": _SYSTEM,
-    "free": (*_SYSTEM, "dt_tie", "share_channels"),
+    "free": (*_SYSTEM, "dt_tie", "share_channels", "d_state"),
 }

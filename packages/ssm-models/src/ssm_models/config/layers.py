@@ -94,7 +94,8 @@ class S4NDLayerConfig(LayerConfig):
     def axis(self, i: int) -> KernelConfig:
         """The kernel's configuration along axis i."""
         options = {each.name: getattr(self, each.name) for each in fields(KernelConfig)}
-        return KernelConfig(**{**options, "l_kernel": None if self.size is None else self.size[i]})
+        tied = self.size is not None and self.has_length
+        return KernelConfig(**{**options, "l_kernel": self.size[i] if tied else None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ class HiPPORNNLayerConfig:
     measure: of the memory.
     memory_size: signals that are memorised.
     memory_order: N, coefficients for each.
-    gate: a gate decides how much of the hidden state is renewed.
+    gate: how the hidden state is renewed: a single gate (``gru``), the three gates and the cell of an LSTM, or whole.
     dt: step size of ``legt`` and ``lagt``, in units of their time scale.
     l_max: samples after which ``legs`` stops to stretch its time scale.
     """
@@ -112,7 +113,7 @@ class HiPPORNNLayerConfig:
     measure: Literal["legs", "legt", "lagt"] = "legs"
     memory_size: int = 1
     memory_order: int = 64
-    gate: bool = True
+    gate: Literal["none", "gru", "lstm"] = "gru"
     dt: float = 0.01
     l_max: int = 1024
 

@@ -4,24 +4,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from ssm_models.config.checks import require, require_choices, require_divisible, require_share
-from ssm_models.config.layers import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S5LayerConfig
+from ssm_models.config.layers import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
     """What a task feeds to a model and wants back from it.
 
-    tokens: the input is integers (B, L) below ``d_input``; otherwise it is real, (B, L, d_input).
+    tokens: the input is integers (B, L) below ``d_input``; otherwise it is real, (B, L, d_input), or
+        (B, L1, ..., Ld, d_input) over several axes.
     d_input: vocabulary size, or channels of a real signal.
     d_output: numbers the model gives for each example (classes).
-    l_max: longest sequence.
+    l_max: longest sequence; for data over several axes, the extent along each.
     pair: two sequences an example (retrieval): the input is (2B, L), all first members before all second.
     """
 
     tokens: bool
     d_input: int
     d_output: int
-    l_max: int
+    l_max: int | tuple[int, ...]
     pair: bool = False
 
 
@@ -50,8 +51,9 @@ class StackConfig:
         require(self.d_model >= 1, f"d_model is at least 1, not {self.d_model}.")
         require_share("dropout", self.dropout)
 
-    def for_length(self, l_max: int) -> Self:
+    def for_length(self, l_max: int | tuple[int, ...]) -> Self:
         """The same model for sequences up to ``l_max``: where a parameter belongs to a length, it is this one."""
+        require(isinstance(l_max, int), f"The model runs over one axis, not over {l_max}; s4nd runs over several.")
         return self
 
 
@@ -65,9 +67,27 @@ class S4Config(StackConfig, LayerConfig):
         require_divisible("d_model", self.d_model, "bottleneck", self.bottleneck)
         require_divisible("d_model", self.d_model // (self.bottleneck or 1), "n_ssm", self.n_ssm)
 
-    def for_length(self, l_max: int) -> Self:
-        tied = self.kernel == "dplr" or self.disc == "dss"
-        return replace(self, l_kernel=l_max) if tied and self.l_kernel is None else self
+    def for_length(self, l_max: int | tuple[int, ...]) -> Self:
+        super().for_length(l_max)
+        return replace(self, l_kernel=l_max) if self.has_length and self.l_kernel is None else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class S4NDConfig(StackConfig, S4NDLayerConfig):
+    """A stack of S4ND layers, for images and video."""
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)
+        S4NDLayerConfig.__post_init__(self)
+        require_divisible("d_model", self.d_model, "n_ssm", self.n_ssm)
+        require(self.decoder == "pool", "Several axes have no last element; set decoder=pool.")
+
+    def for_length(self, l_max: int | tuple[int, ...]) -> Self:
+        require(
+            isinstance(l_max, tuple) and len(l_max) == self.dim,
+            f"The model runs over dim={self.dim} axes, so it takes the extent along each, not {l_max}.",
+        )
+        return self if self.size is not None else replace(self, size=l_max)
 
 
 @dataclass(frozen=True, kw_only=True)

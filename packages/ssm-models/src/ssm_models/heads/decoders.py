@@ -10,10 +10,13 @@ from ssm_models.layers.base import mask_padding
 
 
 def summarize(x: Tensor, mode: Literal["pool", "last"], lengths: Tensor | None) -> Tensor:
-    """One vector (B, H) for each sequence of (B, L, H): its mean or its last element, padding left out."""
+    """One vector (B, H) for each sequence of (B, L, H): its mean or its last element, padding left out.
+
+    The mean without lengths takes any number of axes, (B, L1, ..., Ld, H).
+    """
     if mode == "pool":
         if lengths is None:
-            return x.mean(1)
+            return x.flatten(1, -2).mean(1)
         return mask_padding(x, lengths).sum(1) / lengths[:, None].to(x.dtype)
     if lengths is None:
         return x[:, -1]

@@ -1,22 +1,26 @@
 """The kernel of a dense state matrix, as in LSSL."""
 
 import torch
+from ssm_core.complex import conj
 from ssm_core.discretize import bilinear_dense, zoh_dense
-from ssm_core.hippo import transition
+from ssm_core.hippo import ALIASES, MEASURES, transition
 from ssm_core.initialize import step_sizes
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
 from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.parameters import TRANSFORMS, inverse
+from ssm_models.kernels.real_form import low_rank, rotations, row
 from ssm_models.kernels.recurrence import dense_kernel, dense_scan, dense_stepper
+from ssm_models.kernels.ssm import initial_system
 from ssm_models.layers.base import Stepper
 
 
 class DenseKernel(Kernel):
     """``K[c,h,l] = C[c,h] A_bar[h]^l B_bar[h]`` with real matrices: exact, and cubic in N.
 
-    Of use where a structure is not at hand (any measure will do), and as an oracle of the others.
+    Of use where a structure is not at hand (any measure will do), and as an oracle of the others: a named
+    initialisation of :mod:`ssm_core.initialize` starts from the matrix of its diagonal-plus-low-rank system.
 
     Source: "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State Space Layers"
     (arXiv:2110.13985), section 3; A is shared as there, with a step size a feature.
@@ -24,7 +28,7 @@ class DenseKernel(Kernel):
     Args:
         d_model: H.
         channels: C.
-        config: the options; ``init`` is a measure of :mod:`ssm_core.hippo`.
+        config: the options.
     """
 
     A: Tensor  # (S, N, N)
@@ -34,15 +38,21 @@ class DenseKernel(Kernel):
 
     def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
         super().__init__(d_model, config)
-        A, B = transition(config.init, config.d_state)
+        if config.init in MEASURES or config.init in ALIASES:
+            A, B = (each.expand(self.copies, *each.shape) for each in transition(config.init, config.d_state))
+            first = torch.eye(config.d_state, dtype=torch.float64)[0].expand_as(B)
+        else:
+            system = initial_system(config, config.d_state, config.rank, self.copies)
+            A = rotations(system.A) - low_rank(system.P, conj(system.P))
+            B, first = system.B.flatten(-2), row(system.V[:, 0])
         C = torch.randn(channels, d_model, config.d_state, dtype=torch.float64)
         if config.deterministic:
-            C = torch.eye(config.d_state, dtype=torch.float64)[0].expand_as(C)
+            C = first.repeat(d_model // self.copies, 1).expand_as(C)
         dt = step_sizes((d_model, 1), config.dt_min, config.dt_max, deterministic=config.deterministic)
         self._register("inv_dt", inverse(dt, config.dt_transform), "dt")
         self._register("C", C, "C")
-        self._register("A", A.expand(self.copies, -1, -1), "A")
-        self._register("B", B.expand(self.copies, -1), "B")
+        self._register("A", A, "A")
+        self._register("B", B, "B")
 
     def forward(self, L: int, rate: float = 1.0) -> Tensor:
         return dense_kernel(*self._recurrence(rate), L)
@@ -61,8 +71,9 @@ class DenseKernel(Kernel):
     def _recurrence(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
         """A_bar (H, N, N), B_bar (H, N) and C (C, H, N)."""
         dtype = torch.promote_types(self.C.dtype, torch.float32)
-        dt = TRANSFORMS[self.config.dt_transform](self.inv_dt.to(dtype))[:, 0] * rate
         repeats = self.d_model // self.copies
-        A, B = self.A.to(dtype).repeat(repeats, 1, 1), self.B.to(dtype).repeat(repeats, 1)
-        discretize = zoh_dense if self.config.disc == "zoh" else bilinear_dense
-        return (*discretize(A, B, dt), self.C.to(dtype))
+        # In float64, as the exponential and the solution make products that reduced precision would round.
+        A, B, inv_dt = self.A.double().repeat(repeats, 1, 1), self.B.double().repeat(repeats, 1), self.inv_dt.double()
+        dt = TRANSFORMS[self.config.dt_transform](inv_dt)[:, 0] * rate
+        A_bar, B_bar = (zoh_dense if self.config.disc == "zoh" else bilinear_dense)(A, B, dt)
+        return A_bar.to(dtype), B_bar.to(dtype), self.C.to(dtype)

@@ -8,9 +8,11 @@ import torch
 from ssm_core.complex import abs2, cmul, conj
 from ssm_core.initialize import Initial
 from ssm_core.ops import cauchy
+from ssm_core.ops.products import einsum
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
+from ssm_models.kernels.real_form import low_rank, rotations, row, unrow
 from ssm_models.kernels.recurrence import dense_scan, power_gap
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.base import Stepper
@@ -83,26 +85,26 @@ class DPLRKernel(SSMKernel):
             return s.C
         s = s.double()
         gap = power_gap(s.gap(), round(self.config.l_kernel / rate))
-        C = torch.linalg.solve(gap.mT, _row(s.C).permute(1, 2, 0)).permute(2, 0, 1)
-        return _unrow(C).to(self.dtype)
+        C = torch.linalg.solve(gap.mT, row(s.C).permute(1, 2, 0)).permute(2, 0, 1)
+        return unrow(C).to(self.dtype)
 
     def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         s = self._dplr(rate)
-        C = _row(self._untied_C(s, rate))
+        C = row(self._untied_C(s, rate))
         y, x = dense_scan(u, state.flatten(-2), s.dense(), s.B_bar().flatten(-2), C)
         return y, x.view(state.shape)
 
     def stepper(self, rate: float = 1.0) -> Stepper:
         s = self._dplr(rate)
         diagonal, (left, right) = s.diagonal(), s.low_rank()
-        B, C = s.B_bar(), _row(self._untied_C(s, rate))
-        left, right = left.flatten(-2).transpose(0, 1), _row(right).transpose(0, 1)  # (H, R, N)
+        B, C = s.B_bar(), row(self._untied_C(s, rate))
+        left, right = left.flatten(-2).transpose(0, 1), row(right).transpose(0, 1)  # (H, R, N)
 
         def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-            inner = torch.einsum("hrn,bhn->bhr", right, x.flatten(-2))
-            drop = torch.einsum("hrn,bhr->bhn", left, inner).view(x.shape)
+            inner = (right * x.flatten(-2).unsqueeze(2)).sum(-1, keepdim=True)
+            drop = (left * inner).sum(2).view(x.shape)
             x = cmul(diagonal, x) - drop + u.to(x.dtype)[..., None, None] * B
-            return torch.einsum("chn,bhn->bch", C, x.flatten(-2)).to(u.dtype), x
+            return (C * x.flatten(-2).unsqueeze(1)).sum(-1).to(u.dtype), x
 
         return step
 
@@ -147,9 +149,9 @@ class _DPLR:
     def correction(self, D: Tensor) -> Tensor:
         """D P S (R, H, M, 2)."""
         DP = cmul(D, self.P)
-        small = torch.einsum("rhn,shn->hrs", _row(conj(self.P)), DP.flatten(-2))
+        small = einsum("rhn,shn->hrs", row(conj(self.P)), DP.flatten(-2))
         S = torch.linalg.inv(torch.eye(len(DP), dtype=DP.dtype, device=DP.device) + small)
-        return torch.einsum("rhmi,hrs->shmi", DP, S)
+        return einsum("rhmi,hrs->shmi", DP, S)
 
     def diagonal(self) -> Tensor:
         """The diagonal part of A_bar (H, M, 2)."""
@@ -165,8 +167,8 @@ class _DPLR:
         """(H, M, 2)."""
         D = self.resolvent()
         DB = cmul(D, self.B)
-        inner = torch.einsum("rhn,hn->rh", _row(conj(self.P)), DB.flatten(-2))
-        return 2 * (DB - torch.einsum("rhmi,rh->hmi", self.correction(D), inner))
+        inner = einsum("rhn,hn->rh", row(conj(self.P)), DB.flatten(-2))
+        return 2 * (DB - einsum("rhmi,rh->hmi", self.correction(D), inner))
 
     def dense(self) -> Tensor:
         """A_bar as a real matrix (H, N, N)."""
@@ -176,31 +178,13 @@ class _DPLR:
     def gap(self) -> Tensor:
         """``I - A_bar`` (H, N, N), with all its digits where A_bar is close to I."""
         left, right = self.low_rank()
-        change = _rotations(2 * cmul(self.resolvent(), self.A))
-        return torch.einsum("rhn,rhm->hnm", left.flatten(-2), _row(right)) - change
-
-
-def _rotations(a: Tensor) -> Tensor:
-    """A complex diagonal (H, M, 2) as a real matrix (H, N, N)."""
-    real, imag = a.unbind(-1)
-    H, M = real.shape
-    block = torch.stack((torch.stack((real, -imag), -1), torch.stack((imag, real), -1)), -2)
-    return torch.diag_embed(block.permute(2, 3, 0, 1)).permute(2, 3, 0, 4, 1).reshape(H, 2 * M, 2 * M)
-
-
-def _row(c: Tensor) -> Tensor:
-    """The real row vector (..., N) with ``row . x = 2 Re sum_m c x``, for c (..., M, 2)."""
-    return (2 * conj(c)).flatten(-2)
-
-
-def _unrow(row: Tensor) -> Tensor:
-    """The inverse of :func:`_row`."""
-    return conj(row.unflatten(-1, (-1, 2))) / 2
+        change = rotations(2 * cmul(self.resolvent(), self.A))
+        return low_rank(left, right) - change
 
 
 def _times(C: Tensor, A: Tensor) -> Tensor:
     """The row vectors C (C, H, M, 2) times real matrices A (H, N, N)."""
-    return _unrow(torch.einsum("chn,hnm->chm", _row(C), A))
+    return unrow(einsum("chn,hnm->chm", row(C), A))
 
 
 def _kernel(s: _DPLR, C: Tensor, length: int) -> Tensor:
@@ -231,9 +215,8 @@ def _mean_response(s: _DPLR, C: Tensor) -> Tensor:
     leading digits; the whole A is far from singular, so it is solved as one matrix.
     """
     s = s.double()
-    low_rank = torch.einsum("rhn,rhm->hnm", s.P.flatten(-2), _row(conj(s.P)))
-    x = torch.linalg.solve(low_rank - _rotations(s.A), s.B.flatten(-2))
-    return torch.einsum("chn,hn->ch", _row(C.double()), x)
+    x = torch.linalg.solve(low_rank(s.P, conj(s.P)) - rotations(s.A), s.B.flatten(-2))
+    return einsum("chn,hn->ch", row(C.double()), x)
 
 
 def _near_poles(s: _DPLR, C: Tensor, y: Tensor) -> Tensor:
@@ -255,7 +238,7 @@ def _near_poles(s: _DPLR, C: Tensor, y: Tensor) -> Tensor:
     real = torch.where(apart, decay.square() + (frequency - y) * (frequency + y), 1)
     imag = 2 * y * decay
     inverse = torch.stack((real, -imag)) * (apart / (real.square() + imag.square()))  # (2, H, J, M)
-    product = torch.einsum("hzom,rhjm->rzohj", ab.flatten(2, 3), inverse).unflatten(2, ab.shape[2:4])
+    product = einsum("hzom,rhjm->rzohj", ab.flatten(2, 3), inverse).unflatten(2, ab.shape[2:4])
     (a_real, b_real), (a_imag, b_imag) = product
     y, decay, frequency = y[..., 0], decay[:, 0].gather(1, near), frequency[:, 0].gather(1, near)
     r = torch.complex(a_real - y * b_imag, a_imag + y * b_real)  # (1+R, C+R, H, J)

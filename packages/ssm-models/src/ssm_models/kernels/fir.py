@@ -2,6 +2,7 @@
 
 import torch
 from ssm_core.ops import long_conv
+from ssm_core.ops.products import einsum
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,7 +35,7 @@ def fir_stepper(k: Tensor) -> Stepper:
         if whole.shape[1] < len(taps):
             whole = F.pad(whole, (0, 0, len(taps) - whole.shape[1], 0))
         recent = whole[:, -len(taps) :]
-        y = torch.einsum("bkh,kch->bch", recent, taps.to(recent.dtype))
+        y = einsum("bkh,kch->bch", recent, taps.to(recent.dtype))
         return y.to(u.dtype), whole[:, 1:]
 
     return step

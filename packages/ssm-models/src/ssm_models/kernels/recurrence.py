@@ -1,6 +1,7 @@
 """Linear recurrences with dense real matrices: ``x[l] = A x[l-1] + B u[l]``, ``y[l] = C x[l]``, a system a feature."""
 
 import torch
+from ssm_core.ops.products import bmm, einsum
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ def dense_kernel(A: Tensor, B: Tensor, C: Tensor, L: int) -> Tensor:
     Returns:
         (C, H, L).
     """
-    return torch.einsum("chn,hnl->chl", C, _krylov(_squares(A, L), B, L))
+    return einsum("chn,hnl->chl", C, _krylov(_squares(A, L), B, L))
 
 
 def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,25 +43,25 @@ def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
     blocks, rest = divmod(L, q)
     squares = _squares(A, q)
     reach = _krylov(squares, B, q)  # (H, N, q): what an input adds to the state, j samples later
-    next_C = torch.einsum("chn,hnm->hcm", C, A)
+    next_C = einsum("chn,hnm->hcm", C, A)
     observe = _krylov([each.mT for each in squares], next_C, q)  # (H, C, N, q): C A^(j+1)
-    k = torch.einsum("chn,hnq->chq", C, reach)
+    k = einsum("chn,hnq->chq", C, reach)
     toeplitz = F.pad(k, (q - 1, 0)).unfold(-1, q, 1).flip(-2)  # [c,h,i,j] = k[j-i], 0 where j < i
 
     u = F.pad(u.to(A.dtype), (0, 0, 0, -L % q)).view(batch, -1, q, H).permute(3, 0, 1, 2)  # (H, B, blocks, q)
-    adds = torch.einsum("hbiq,hnq->ihbn", u[:, :, :blocks], reach.flip(-1))
+    adds = einsum("hbiq,hnq->ihbn", u[:, :, :blocks], reach.flip(-1))
     state = x.to(A.dtype).transpose(0, 1)  # (H, B, N)
     states = [state]
     for add in adds:
-        state = state @ squares[-1].mT + add
+        state = bmm(state, squares[-1].mT) + add
         states.append(state)
     starts = torch.stack(states[: u.shape[2]], 2)  # (H, B, blocks, N)
-    y = torch.einsum("hbiq,chqj->bijch", u, toeplitz) + torch.einsum("hbin,hcnj->bijch", starts, observe)
+    y = einsum("hbiq,chqj->bijch", u, toeplitz) + einsum("hbin,hcnj->bijch", starts, observe)
     if rest:
         for power, square in enumerate(squares):
             if rest >> power & 1:
-                state = state @ square.mT
-        state = state + u[:, :, -1, :rest] @ reach[..., :rest].flip(-1).mT
+                state = bmm(state, square.mT)
+        state = state + bmm(u[:, :, -1, :rest], reach[..., :rest].flip(-1).mT)
     return y.reshape(batch, -1, channels, H)[:, :L].to(dtype), state.transpose(0, 1).reshape(batch, H, N)
 
 
@@ -68,8 +69,8 @@ def dense_stepper(A: Tensor, B: Tensor, C: Tensor) -> Stepper:
     """One sample: ``u`` (B, H) and a state (B, H, N) to the output (B, C, H) and the next state."""
 
     def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.einsum("hnm,bhm->bhn", A, x) + u.to(B.dtype).unsqueeze(-1) * B
-        return torch.einsum("chn,bhn->bch", C, x).to(u.dtype), x
+        x = einsum("hnm,bhm->bhn", A, x) + u.to(B.dtype).unsqueeze(-1) * B
+        return einsum("chn,bhn->bch", C, x).to(u.dtype), x
 
     return step
 
@@ -83,10 +84,10 @@ def power_gap(gap: Tensor, n: int) -> Tensor:
     result = None
     while n:
         if n & 1:
-            result = gap if result is None else result + gap - result @ gap
+            result = gap if result is None else result + gap - bmm(result, gap)
         n >>= 1
         if n:
-            gap = 2 * gap - gap @ gap
+            gap = 2 * gap - bmm(gap, gap)
     assert result is not None
     return result
 
@@ -95,7 +96,7 @@ def _squares(A: Tensor, n: int) -> list[Tensor]:
     """``A^(2^i)`` up to the last one that does not exceed n."""
     squares = [A]
     while 2 ** len(squares) <= n:
-        squares.append(squares[-1] @ squares[-1])
+        squares.append(bmm(squares[-1], squares[-1]))
     return squares
 
 
@@ -105,6 +106,6 @@ def _krylov(squares: list[Tensor], b: Tensor, n: int) -> Tensor:
     for square in squares:
         if columns.shape[-1] >= n:
             break
-        square = square.view(len(square), *[1] * (b.ndim - 2), *square.shape[1:])
-        columns = torch.cat((columns, square @ columns), -1)
+        each = columns.unflatten(0, (len(b), -1)) if b.ndim == 2 else columns
+        columns = torch.cat((columns, einsum("hnm,hcmk->hcnk", square, each).view(columns.shape)), -1)
     return columns[..., :n]

@@ -11,6 +11,25 @@ from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.parameters import TRANSFORMS, inverse
 
 
+def initial_system(config: KernelConfig, N: int, rank: int | None, copies: int) -> Initial:
+    """The initial systems that the options describe, see :func:`ssm_core.initialize.ssm`."""
+    return ssm(
+        config.init,
+        N,
+        rank,
+        copies,
+        real_random=config.real_random,
+        real_scale=config.real_scale,
+        imag_random=config.imag_random,
+        imag_scale=config.imag_scale,
+        B_init=config.B_init,
+        B_scale=config.B_scale,
+        B_clip=config.B_clip,
+        P_scale=config.P_scale,
+        normalize=config.normalize,
+    )
+
+
 class SSMKernel(Kernel):
     """The parameters A, B, C and dt, with their transforms and copies.
 
@@ -35,22 +54,8 @@ class SSMKernel(Kernel):
         # A real state of N modes takes as many entries as a complex one of 2 N.
         N = 2 * config.d_state if config.is_real else config.d_state
         self.entries = N // 2
-        initial = ssm(
-            config.init,
-            N,
-            config.rank if self.has_low_rank else None,
-            self.copies,
-            real_random=config.real_random,
-            real_scale=config.real_scale,
-            imag_random=config.imag_random,
-            imag_scale=config.imag_scale,
-            B_init=config.B_init,
-            B_scale=config.B_scale,
-            B_clip=config.B_clip,
-            P_scale=config.P_scale,
-            normalize=config.normalize,
-        )
-        self._register_system(initial, channels)
+        rank = config.rank if self.has_low_rank else None
+        self._register_system(initial_system(config, N, rank, self.copies), channels)
 
     def _register_system(self, initial: Initial, channels: int) -> None:
         config = self.config

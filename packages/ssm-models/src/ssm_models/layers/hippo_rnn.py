@@ -3,6 +3,7 @@
 import torch
 from ssm_core.discretize import bilinear_dense, zoh_dense
 from ssm_core.hippo import transition
+from ssm_core.ops.products import bmm
 from torch import Tensor, nn
 
 from ssm_models.config import HiPPORNNLayerConfig
@@ -13,12 +14,13 @@ class HiPPORNNLayer(SequenceLayer):
     """A hidden state h, an S-fold memory m of order N, and linear maps between them and the input x.
 
     Each sample writes ``f = W_uxh [x, h]`` into the memory, ``m += A m + B f``, and updates
-    ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``.
-    That is a GRU of a single gate; the memory takes the place that the cell has in an LSTM.
+    ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``, a GRU of a single gate.
+    With ``gate="lstm"`` the update is that of an LSTM: ``c = f c + i tanh(W_hxm [x, m])`` and ``h = o tanh(c)``
+    with three such gates i, f, o.
 
     A and B hold the discretised change of a step. LegS scales with the time that has passed, so it has a
     pair for each sample up to ``l_max``, the last of which serves all later ones; its first sample fills
-    the memory with a constant. The state is (h, m, samples seen).
+    the memory with a constant. The state is (h, m, samples seen), or (h, c, m, samples seen) for an LSTM.
 
     Source: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), section 3
     and appendix F.2.
@@ -43,7 +45,8 @@ class HiPPORNNLayer(SequenceLayer):
         seen = d_input + config.memory_size * config.memory_order
         self.W_uxh = nn.Linear(d_input + d_model, config.memory_size)
         self.W_hxm = nn.Linear(seen, d_model)
-        self.W_gxm = nn.Linear(seen, d_model) if config.gate else None
+        gates = {"none": 0, "gru": 1, "lstm": 3}[config.gate]
+        self.W_gxm = nn.Linear(seen, gates * d_model) if gates else None
 
     def forward(
         self, u: Tensor, state: State = None, *, lengths: Tensor | None = None, rate: float = 1.0
@@ -57,8 +60,8 @@ class HiPPORNNLayer(SequenceLayer):
         return torch.stack(outputs, 1), None if state is None else carried
 
     def initial_state(self, batch_size: int) -> State:
-        h = self.A.new_zeros(batch_size, self.d_output)
-        return h, self.A.new_zeros(batch_size, self.config.memory_size, self.config.memory_order), 0
+        hidden = [self.A.new_zeros(batch_size, self.d_output)] * (2 if self.config.gate == "lstm" else 1)
+        return *hidden, self.A.new_zeros(batch_size, self.config.memory_size, self.config.memory_order), 0
 
     def stepper(self, rate: float = 1.0) -> Stepper:
         A, B = self.A, self.B
@@ -67,20 +70,31 @@ class HiPPORNNLayer(SequenceLayer):
         scaled = self.config.measure == "legs"
 
         def step(x: Tensor, state: State) -> tuple[Tensor, State]:
-            h, m, t = state
-            f = self.W_uxh(torch.cat((x, h), -1)).unsqueeze(-1)
+            h, *cell, m, t = state
+            f = self.W_uxh(torch.cat((x, h), -1)).unsqueeze(-1).to(m.dtype)
             if scaled and t == 0:
                 m = torch.cat((f, f.new_zeros(*f.shape[:-1], m.shape[-1] - 1)), -1)
             else:
                 i = min(t, len(A)) - 1 if scaled else ...
-                m = m + m @ A[i].mT + f @ B[i].mT
+                m = m + _map(m, A[i]) + _map(f, B[i])
             seen = torch.cat((x, m.flatten(1)), -1)
             candidate = torch.tanh(self.W_hxm(seen))
-            gate = 1.0 if self.W_gxm is None else torch.sigmoid(self.W_gxm(seen))
-            h = h + gate * (candidate - h)
-            return h, (h, m, t + 1)
+            if self.W_gxm is None:
+                h = candidate
+            elif cell:
+                i, f, o = torch.sigmoid(self.W_gxm(seen)).chunk(3, -1)
+                cell = [f * cell[0] + i * candidate]
+                h = o * torch.tanh(cell[0])
+            else:
+                h = h + torch.sigmoid(self.W_gxm(seen)) * (candidate - h)
+            return h, (h, *cell, m, t + 1)
 
         return step
+
+
+def _map(x: Tensor, A: Tensor) -> Tensor:
+    """``A x`` for each x of (B, S, n), in full precision."""
+    return bmm(x.flatten(0, 1)[None], A.mT[None]).view(*x.shape[:-1], len(A))
 
 
 def _changes(config: HiPPORNNLayerConfig, rate: float) -> tuple[Tensor, Tensor]:

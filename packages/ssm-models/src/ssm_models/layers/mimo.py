@@ -6,6 +6,7 @@ from ssm_core.complex import cexp, cmul
 from ssm_core.discretize import zoh
 from ssm_core.hippo import nplr
 from ssm_core.initialize import step_sizes
+from ssm_core.ops.products import bmm, einsum
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,7 +40,7 @@ def complex_scan(v: Tensor, exponent: Tensor, x: Tensor) -> Tensor:
     toeplitz = torch.where((lag >= 0)[..., None, None, None], rotation[lag.clamp_min(0)], 0)  # (q, q, M, 2, 2)
 
     blocks = F.pad(v, (0, 0, 0, 0, 0, -L % q)).view(batch, -1, q, M, 2)
-    local = torch.einsum("ijmrs,bnjms->bnimr", toeplitz, blocks)
+    local = einsum("ijmrs,bnjms->bnimr", toeplitz, blocks)
     starts = x[:, None]
     if blocks.shape[1] > 1:
         ends = local[:, :-1, -1]
@@ -78,7 +79,7 @@ class MIMOLayer(SequenceLayer):
                 raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
         with full_precision(u):
             exponent, B, C = self.system(rate)
-            v = torch.einsum("mhr,blh->blmr", B, u.to(B.dtype))
+            v = einsum("mhr,blh->blmr", B, u.to(B.dtype))
             start = v.new_zeros(len(v), self.entries, 2) if state is None else state
             x = complex_scan(v, exponent, start)
             last = x[:, -1]
@@ -99,7 +100,7 @@ class MIMOLayer(SequenceLayer):
 
         def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             with full_precision(u):
-                x = cmul(A, x) + torch.einsum("mhr,bh->bmr", B, u.to(B.dtype))
+                x = cmul(A, x) + einsum("mhr,bh->bmr", B, u.to(B.dtype))
                 y = _observe(C, x).to(u.dtype)
             return self._leave(u, y), x
 
@@ -119,7 +120,8 @@ class MIMOLayer(SequenceLayer):
 def _observe(C: Tensor, x: Tensor) -> Tensor:
     """``Re C x`` (..., H) for C (H, M, 2) and x (..., M, 2)."""
     row = torch.stack((C[..., 0], -C[..., 1]), -1).flatten(-2)
-    return x.flatten(-2) @ row.mT
+    x = x.flatten(-2)
+    return bmm(x.reshape(1, -1, x.shape[-1]), row.mT[None]).view(*x.shape[:-1], len(row))
 
 
 class S5Layer(MIMOLayer):

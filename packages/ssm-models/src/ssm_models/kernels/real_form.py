@@ -1,0 +1,29 @@
+"""Conjugate pairs as real numbers: a state of M stored complex entries is a real vector of N = 2 M, its flattening."""
+
+import torch
+from ssm_core.complex import conj
+from ssm_core.ops.products import einsum
+from torch import Tensor
+
+
+def row(c: Tensor) -> Tensor:
+    """The real row vector (..., N) with ``row . x = 2 Re sum_m c x``, for c (..., M, 2)."""
+    return (2 * conj(c)).flatten(-2)
+
+
+def unrow(c: Tensor) -> Tensor:
+    """The inverse of :func:`row`."""
+    return conj(c.unflatten(-1, (-1, 2))) / 2
+
+
+def rotations(a: Tensor) -> Tensor:
+    """A complex diagonal (H, M, 2) as a real matrix (H, N, N)."""
+    real, imag = a.unbind(-1)
+    H, M = real.shape
+    block = torch.stack((torch.stack((real, -imag), -1), torch.stack((imag, real), -1)), -2)
+    return torch.diag_embed(block.permute(2, 3, 0, 1)).permute(2, 3, 0, 4, 1).reshape(H, 2 * M, 2 * M)
+
+
+def low_rank(left: Tensor, right: Tensor) -> Tensor:
+    """``x -> sum_r left_r 2 Re sum_m right_r x`` as a real matrix (H, N, N), for factors (R, H, M, 2)."""
+    return einsum("rhn,rhm->hnm", left.flatten(-2), row(right))

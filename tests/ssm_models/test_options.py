@@ -1,0 +1,111 @@
+"""The whole matrix of kernels, initialisations and options: what is accepted has an effect, the rest is refused."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from ssm_core.hippo import ALIASES, MEASURES
+from ssm_core.initialize import COMBINATIONS, DIAGONALS
+from ssm_models.config import KernelConfig
+from ssm_models.kernels import KERNELS, make_kernel
+
+DIAGONAL = (*DIAGONALS, "hippo", "linear", "inverse", "quadratic", "random")
+INITS = (
+    *(*MEASURES, *ALIASES, *COMBINATIONS),
+    *(f"{family}-{name}" for family in ("diag", "dplr") for name in DIAGONAL),
+)
+# Without a low-rank correction (section 1.5 of the facts on the published code: transition() only).
+DENSE_ONLY = ("lmu", "tlagt", "glagt")
+OPTIONS: dict[str, Any] = {
+    "d_state": 4, "disc": "zoh", "is_real": True, "n_ssm": 2, "rank": 3, "dt_min": 0.03, "dt_max": 0.3, "dt_tie": False,
+    "share_channels": True, "dt_transform": "softplus", "dt_fast": True, "real_transform": "softplus",
+    "imag_transform": "exp", "bandlimit": 0.001, "deterministic": True, "l_kernel": 5, "real_random": True,
+    "real_scale": 2.0, "imag_random": True, "imag_scale": 3.0, "B_init": "alternating", "B_scale": 2.0, "B_clip": 0.1,
+    "P_scale": 0.5, "normalize": True, "lr": {"A": 0.0}, "wd": {"A": 0.1, "B": 0.0, "dt": 0.0},
+}  # fmt: skip
+LAYER_ALONE = {"kernel", "init", "l_max"}  # the tested one, the tested one, and the layer's
+
+
+def test_every_option_is_in_the_matrix() -> None:
+    assert OPTIONS.keys() | LAYER_ALONE == {each.name for each in dataclasses.fields(KernelConfig)}
+
+
+def made(options: dict[str, Any]) -> tuple[list[Any], torch.Tensor] | str:
+    """Everything that a kernel of these options is, or the sentence that refuses it."""
+    torch.manual_seed(0)
+    try:
+        kernel = make_kernel(4, 2, KernelConfig(**options))
+    except ValueError as error:
+        return str(error)
+    marks = [(name, p.tolist(), getattr(p, "optim", None)) for name, p in kernel.named_parameters()]
+    marks += [(name, b.tolist()) for name, b in kernel.named_buffers()]
+    with torch.no_grad():
+        return marks, kernel(12)
+
+
+def base(kernel: str, init: str) -> dict[str, Any]:
+    rank = {"rank": 2} if init == "legt" and kernel == "dplr" else {}
+    taps = {"l_max": 12} if kernel == "free" else {}
+    named = {} if kernel in ("ema", "free") else {"init": init}
+    return {"kernel": kernel, "d_state": 8, **rank, **taps, **named}
+
+
+def assert_sentence(refusal: str) -> None:
+    assert refusal.endswith(".")
+    assert len(refusal.split()) > 4
+
+
+@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("kernel", ["diagonal", "dplr", "dense"])
+def test_every_initialisation_runs_where_it_has_a_meaning(kernel: str, init: str) -> None:
+    plain = made(base(kernel, init))
+    if init in DENSE_ONLY and kernel != "dense":
+        assert isinstance(plain, str)
+        assert_sentence(plain)
+        return
+    assert not isinstance(plain, str), plain
+    assert plain[1].isfinite().all()
+    for name, value in OPTIONS.items():
+        changed = made(base(kernel, init) | {name: value})
+        if isinstance(changed, str):
+            assert_sentence(changed)
+        elif name != "B_clip" or not init.startswith("fou"):  # the B of a Fourier measure is real: nothing to clip
+            same = changed[0] == plain[0] and torch.equal(changed[1], plain[1])
+            assert not same, f"{name}={value} is accepted and does nothing"
+
+
+@pytest.mark.parametrize("kernel", ["ema", "free"])
+def test_kernels_without_a_state_space_refuse_its_options(kernel: str) -> None:
+    plain = made(base(kernel, "") | ({} if kernel == "free" else {"dt_tie": False}))
+    for name, value in {**OPTIONS, "init": "diag-lin", "dt_tie": True}.items():
+        changed = made(base(kernel, "") | ({} if kernel == "free" else {"dt_tie": False}) | {name: value})
+        if isinstance(changed, str):
+            assert_sentence(changed)
+        else:
+            assert name in ("d_state", "dt_tie", "share_channels", "lr", "wd")
+            assert changed[0] != plain[0] or not torch.equal(changed[1], plain[1])
+
+
+def test_the_kernels_are_those_of_the_matrix() -> None:
+    assert set(KERNELS) == {"diagonal", "dplr", "dense", "ema", "free"}
+
+
+@pytest.mark.parametrize("init", ["legs", "diag-inv", "diag-legs", "dplr-inv"])
+def test_a_dense_kernel_is_the_dplr_one_of_the_same_initialisation(init: str) -> None:
+    """One system: as a full matrix, and as diagonal plus low-rank."""
+    kernels = []
+    for kind in ("dense", "dplr"):
+        torch.manual_seed(0)
+        options = {"P_scale": 0.3} if init.startswith("dplr") else {}
+        clip = {"B_clip": None} if kind == "dplr" and init == "legs" else {}
+        config = KernelConfig(
+            kernel=kind, init=init, d_state=8, deterministic=True, disc="bilinear", n_ssm=2, **options, **clip
+        )
+        with torch.random.fork_rng():
+            torch.set_default_dtype(torch.float64)
+            try:
+                kernels.append(make_kernel(4, 1, config))
+            finally:
+                torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(kernels[0](40), kernels[1](40), rtol=1e-9, atol=1e-10)
