@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,9 @@ class Writer:
 
     def array(self, name: str, values: np.ndarray) -> None:
         """Stores an array."""
-        np.save(self.folder / f"{name}.npy", values, allow_pickle=False)
+        with (self.folder / f"{name}.npy").open("wb") as file:
+            # Of a file itself numpy would write past Python, and a full disk would be an error without a name.
+            np.save(SimpleNamespace(write=file.write), values, allow_pickle=False)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
         """A new array on disk, to be filled piece by piece."""
