@@ -14,8 +14,9 @@ from torch import Tensor
 from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.problems import Case, make_case
 
-_FEW, _SHORT = 8, 1024  # features on which errors are taken, and with this length time and memory are foreseen
-_PATIENCE = {"naive": 12.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
+_FEW = 8  # features on which errors are taken
+_SMALL = {"H": 32, "L": 1024}  # the problem from which time and memory are foreseen
+_PATIENCE = {"naive": 20.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
 _SECONDS = 1.0  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
 _BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
@@ -219,7 +220,7 @@ def error(case: Case, backend: str, truths: Sequence[Tensor]) -> float:
 def _reference(problem: Problem, case: Case, device: torch.device) -> str:
     """The back end that is taken for exact in float64: naive, where that is neither too large nor too slow."""
     few = replace(problem, H=min(problem.H, _FEW))
-    return "naive" if _refusal(few, case, "naive", device, 16) is None else "torch"
+    return "naive" if _refusal(few, case, "naive", device, 8) is None else "torch"
 
 
 def _refusal(problem: Problem, case: Case, backend: str, device: torch.device, bytes_a_number: int = 4) -> str | None:
@@ -228,8 +229,8 @@ def _refusal(problem: Problem, case: Case, backend: str, device: torch.device, b
         return None
     needed, seconds = _expect(problem, backend, device)
     needed, free = needed * bytes_a_number / 4, _free_memory(device)
-    if needed > 0.8 * free:
-        return f"it needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free."
+    if needed > 0.5 * free:  # beyond, a machine is busy with its memory
+        return f"it needs about {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB free."
     if seconds > _PATIENCE.get(backend, _PATIENCE["others"]):
         return f"a call takes about {seconds:.0f} s."
     return None
@@ -237,16 +238,17 @@ def _refusal(problem: Problem, case: Case, backend: str, device: torch.device, b
 
 def _expect(problem: Problem, backend: str, device: torch.device) -> tuple[float, float]:
     """Bytes and seconds that a problem takes, judged from two small ones and how they grow with L."""
-    short = min(problem.L, _SHORT)
+    H, L = min(problem.H, _SMALL["H"]), min(problem.L, _SMALL["L"])
     found = []
-    for L in (max(1, short // 2), short):
-        case = make_case(replace(problem, H=min(problem.H, _FEW), L=L), device)
+    for length in (max(1, L // 2), L):
+        case = make_case(replace(problem, H=H, L=length), device)
         call = partial(case.run, backend, case.cotangents() if case.backward else None)
-        found.append((peak_memory(call, device), timed(call, device)))
-    return tuple(
-        whole * max(1.0, problem.H / _FEW) * (problem.L / short) ** math.log2(whole / half)
-        for half, whole in zip(*found, strict=True)
-    )
+        found.append((peak_memory(call, device), min(timed(call, device) for _ in range(2))))
+    half, whole = found
+    features, longer = problem.H / H, problem.L / L
+    memory = features * whole[0] * longer ** math.log2(whole[0] / half[0])
+    seconds = features * whole[1] * longer ** max(1.0, math.log2(whole[1] / half[1]))
+    return memory, seconds
 
 
 def _free_memory(device: torch.device) -> float:
