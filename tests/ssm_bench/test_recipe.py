@@ -9,7 +9,6 @@ from ssm_bench.config import Recipe
 from ssm_bench.errors import UserError
 from ssm_bench.plan import make_plan
 from ssm_bench.recipe import compose_recipe, recipe_hash
-from ssm_models.config import Interface
 from ssm_models.model import build_model
 
 LRA = benchmarks()["lra"]
@@ -78,9 +77,12 @@ def test_paper_scale_is_the_published_recipe(
 )
 def test_parameter_counts_are_the_authors(task: str, parameters: int) -> None:
     """S4 as the authors' code builds it from these recipes; S4D is S4 without the low-rank part P."""
-    shape = {key: value for key, value in LRA.tasks[task]["shape"].items() if key != "sizes"}
+    from ssm_bench.estimate import published_spec
+    from ssm_bench.task import interface
+
+    io = interface(published_spec(LRA, task))
     recipe = compose(task, "s4")
-    s4, s4d = (build_model(compose(task, model).model, Interface(**shape)) for model in ("s4", "s4d"))
+    s4, s4d = (build_model(compose(task, model).model, io) for model in ("s4", "s4d"))
     assert sum(p.numel() for p in s4.parameters()) == parameters
     low_rank = recipe.model.n_layers * (recipe.model.n_ssm or recipe.model.d_model) * recipe.model.d_state
     assert sum(p.numel() for p in s4d.parameters()) == parameters - low_rank
@@ -110,29 +112,28 @@ def test_one_plan_has_every_cell_once() -> None:
 @pytest.mark.parametrize(("name", "model", "task", "scale"), EVERY, ids=lambda value: str(value))
 def test_recipe_builds_and_takes_one_step(name: str, model: str, task: str, scale: str) -> None:
     """On the published data's shape but for its length, of which no parameter's shape depends."""
-    from ssm_bench.task import Task
+    from ssm_bench.estimate import published_spec, random_batch
+    from ssm_bench.task import Task, interface, target_sums
 
     benchmark = benchmarks()[name]
     recipe, _ = compose_recipe(benchmark, task, model, scale, 0, ())
-    shape = {key: value for key, value in benchmark.tasks[task]["shape"].items() if key != "sizes"}
-    length = 24
-    io = Interface(**shape | {"l_max": length})
+    spec = dataclasses.replace(published_spec(benchmark, task), l_max=24)
     torch.manual_seed(0)
-    net = build_model(recipe.model, io)
-    module = Task(net, recipe, None, 1)
+    net = build_model(recipe.model, interface(spec))
+    module = Task(net, recipe, spec, 1)
     optimizer = module.configure_optimizers()["optimizer"]
     for group in optimizer.param_groups:
         # The peak of the schedule: the first step of a long warm-up is below float32's resolution.
-        group["lr"] = group["initial_lr"]
-    rows = 4 if io.pair else 2
-    x = torch.randint(io.d_input, (rows, length)) if io.tokens else torch.randn(rows, length, io.d_input)
-    lengths = torch.tensor([length, 7, length, 11][:rows]) if io.tokens else None
+        group["lr"] = group.get("initial_lr", group["lr"])
+    x, y, lengths = random_batch(spec, 2)
+    if lengths is not None:
+        lengths[1::2] = torch.tensor([7, 11])[: len(lengths[1::2])]
     before = {key: value.clone() for key, value in net.named_parameters()}
     for _ in range(2):
-        loss = torch.nn.functional.cross_entropy(net(x, lengths), torch.tensor([0, 1]))
+        count, loss, _ = target_sums(spec, net(x, lengths), y)
         assert torch.isfinite(loss)
         optimizer.zero_grad()
-        loss.backward()
+        (loss / count).backward()
         optimizer.step()
     frozen = [key for key, value in net.named_parameters() if torch.equal(value, before[key])]
     assert not frozen, f"{frozen} did not move"

@@ -29,15 +29,26 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerConfig:
-    """The learning rate over training, stepped every batch.
+    """The learning rate over training.
 
-    Linear from 0 over ``warmup_steps``, then constant, or down a line or half a cosine to 0 at ``total_steps`` (null:
-    the length of the run).
+    constant, linear_warmup, cosine_warmup: linear from 0 over ``warmup_steps``, then constant, or down a line or half a
+        cosine to 0 at ``total_steps`` (null: the length of the run); every step.
+    plateau: times ``factor`` whenever more than ``patience`` epochs in a row brought no better validation metric.
+    multistep: times ``factor`` after each of the epochs ``milestones``.
     """
 
-    name: Literal["constant", "linear_warmup", "cosine_warmup"] = "constant"
+    name: Literal["constant", "linear_warmup", "cosine_warmup", "plateau", "multistep"] = "constant"
     warmup_steps: int = 0
     total_steps: int | None = None
+    factor: float = 0.2
+    patience: int = 20
+    milestones: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name in ("plateau", "multistep") and self.warmup_steps:
+            raise ValueError(f"A {self.name} schedule has no warm-up; leave scheduler.warmup_steps at 0.")
+        if (self.name == "multistep") != bool(self.milestones):
+            raise ValueError("scheduler.milestones belong to scheduler.name=multistep, which needs them.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,8 @@ class TrainerConfig:
 
     drop_last: drop the last partial batch of a training epoch, never of an evaluation.
     bucket: group training examples of similar length, to pad less.
+    carry_state: of a stream, the model's state at the end of a window goes on in the next one, without gradient;
+        otherwise each window begins at rest.
     """
 
     batch_size: int = 50
@@ -54,6 +67,7 @@ class TrainerConfig:
     precision: Literal["32", "bf16", "16"] = "32"
     drop_last: bool = True
     bucket: bool = False
+    carry_state: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

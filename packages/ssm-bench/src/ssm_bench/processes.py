@@ -108,6 +108,15 @@ def largest(value: int) -> int:
     return int(values)
 
 
+def gather(value: T) -> list[T]:
+    """Every process's value, in all of them."""
+    if not distributed.is_initialized():
+        return [value]
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
 def start(runtime: Runtime, function: Callable[..., T], *args: Any) -> T:
     """Call a function in as many processes as there are devices, on this machine; what the first one returns.
 

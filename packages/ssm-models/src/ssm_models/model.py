@@ -20,7 +20,8 @@ from ssm_models.config import (
 )
 from ssm_models.heads.decoders import RetrievalDecoder, SequenceDecoder
 from ssm_models.heads.encoders import make_encoder
-from ssm_models.layers.base import SequenceLayer
+from ssm_models.heads.positions import PositionDecoder
+from ssm_models.layers.base import SequenceLayer, State
 from ssm_models.layers.custom import CustomLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 from ssm_models.layers.mimo import LRULayer, S5Layer
@@ -68,8 +69,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.encoder = make_encoder(io, config.d_model)
         self.backbone = backbone
-        decoder = RetrievalDecoder if io.pair else SequenceDecoder
-        self.decoder = decoder(config.d_model, io.d_output, config.decoder)
+        self.decoder = make_decoder(config, io)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, rate: float = 1.0) -> Tensor:
         """Give the task's numbers.
@@ -81,7 +81,23 @@ class SequenceModel(nn.Module):
             rate: see :class:`ssm_models.layers.base.SequenceLayer`.
 
         Returns:
-            (B, d_output).
+            (B, d_output), or (B, l_output, d_output) where positions have outputs.
         """
         y, _ = self.backbone(self.encoder(x), lengths=lengths, rate=rate)
         return self.decoder(y, lengths)
+
+    def chunk(self, x: Tensor, state: State, *, rate: float = 1.0) -> tuple[Tensor, State]:
+        """As ``forward``, for a piece of a stream: from the state before it to the state after it.
+
+        The first state is ``backbone.initial_state(batch_size)``.
+        """
+        y, state = self.backbone(self.encoder(x), state, rate=rate)
+        return self.decoder(y), state
+
+
+def make_decoder(config: StackConfig, io: Interface) -> nn.Module:
+    """The decoder that a task asks for."""
+    if io.l_output:
+        return PositionDecoder(config.d_model, io.d_output, io.l_output)
+    kind = RetrievalDecoder if io.pair else SequenceDecoder
+    return kind(config.d_model, io.d_output, config.decoder)

@@ -1,7 +1,7 @@
 """Optimiser groups from the parameters' own options, and learning rate schedules by step."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -64,6 +64,11 @@ def cosine_warmup(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> 
         warmup_steps,
         lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, _progress(step, warmup_steps, total_steps)))),
     )
+
+
+def multistep(optimizer: Optimizer, milestones: Sequence[int], gamma: float) -> LambdaLR:
+    """Each group's own learning rate, times ``gamma`` at each of the given steps."""
+    return _schedule(optimizer, 0, lambda step: gamma ** sum(step >= milestone for milestone in milestones))
 
 
 def _progress(step: int, warmup_steps: int, total_steps: int) -> float:

@@ -17,6 +17,7 @@ class Interface:
     d_output: numbers the model gives for each example (classes).
     l_max: longest sequence; for data over several axes, the extent along each.
     pair: two sequences an example (retrieval): the input is (2B, L), all first members before all second.
+    l_output: 0 where an example wants one output; else each of its last ``l_output`` positions wants one.
     """
 
     tokens: bool
@@ -24,6 +25,7 @@ class Interface:
     d_output: int
     l_max: int | tuple[int, ...]
     pair: bool = False
+    l_output: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

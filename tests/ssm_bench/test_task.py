@@ -1,0 +1,233 @@
+"""The harness for every kind of data: loss and metrics exact over targets, schedules, and a run of each that learns."""
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+from ssm_bench.config import OptimizerConfig, Recipe, Runtime, SchedulerConfig, TrainerConfig
+from ssm_bench.errors import RunError
+from ssm_bench.estimate import random_batch
+from ssm_bench.plan import Cell
+from ssm_bench.run import run_cell
+from ssm_bench.task import Task, interface, metrics, target_sums
+from ssm_data import DATASETS
+from ssm_data.contract import Dataset, Place, Spec
+from ssm_models.model import build_model
+from ssm_models.zoo import ZOO
+
+SPEC = Spec(
+    tokens=True,
+    d_input=5,
+    d_output=5,
+    target="class",
+    l_max=12,
+    l_output=0,
+    lengths=False,
+    pair=False,
+    stream=False,
+    metric="accuracy",
+    chance=0.2,
+    sizes={"train": 40, "val": 8, "test": 8},
+    fingerprint="",
+)
+
+
+def recipe(data: Dataset, model: dict | None = None, **options: object) -> Recipe:
+    settings = {"optimizer": OptimizerConfig(lr=0.01), "trainer": TrainerConfig(batch_size=16, epochs=2)}
+    return Recipe(
+        benchmark="any",
+        version=1,
+        task=data.name,
+        model_name="s4d",
+        recipe="none",
+        scale="smoke",
+        seed=0,
+        data=data,
+        model=ZOO["s4d"](**{"n_layers": 2, "d_model": 32, "d_state": 16} | (model or {})),
+        **settings | options,
+    )
+
+
+def test_class_sums_leave_out_positions_without_target() -> None:
+    logits = torch.randn(3, 4, 5)
+    y = torch.tensor([[1, 2, -100, 0], [4, -100, -100, -100], [3, 3, 0, 1]])
+    count, loss, hits = target_sums(replace(SPEC, l_output=4), logits, y).tolist()
+    there = y != -100
+    picked = torch.log_softmax(logits, -1)[there].gather(1, y[there][:, None])
+    assert count == 8
+    assert loss == pytest.approx(-picked.sum().item(), rel=1e-5)
+    assert hits == (logits.argmax(-1)[there] == y[there]).sum()
+
+
+def test_mixed_classes_labels_and_values() -> None:
+    outputs, y = torch.randn(6, 5), torch.softmax(torch.randn(6, 5), -1)
+    count, loss, hits = target_sums(SPEC, outputs, y).tolist()
+    assert (count, hits) == (6, (outputs.argmax(-1) == y.argmax(-1)).sum())
+    assert loss == pytest.approx(-(y * torch.log_softmax(outputs, -1)).sum().item(), rel=1e-5)
+    y = torch.randint(2, (6, 5)).float()
+    count, loss, hits = target_sums(replace(SPEC, target="labels"), outputs, y).tolist()
+    chance = torch.sigmoid(outputs)
+    assert (count, hits) == (30, ((chance > 0.5) == (y == 1)).sum())
+    assert loss == pytest.approx(-torch.where(y == 1, chance, 1 - chance).log().sum().item(), rel=1e-5)
+    count, square, absolute = target_sums(replace(SPEC, target="value"), outputs, y).tolist()
+    assert count == 30
+    assert (square, absolute) == pytest.approx((((outputs - y) ** 2).sum().item(), (outputs - y).abs().sum().item()))
+
+
+def test_metrics_follow_from_the_sums() -> None:
+    sums = torch.tensor([4.0, 6.0, 3.0])
+    assert metrics(SPEC, sums) == {"loss": 1.5, "accuracy": 0.75}
+    assert metrics(replace(SPEC, metric="perplexity"), sums)["perplexity"] == pytest.approx(math.exp(1.5))
+    assert metrics(replace(SPEC, metric="bits"), sums)["bits"] == pytest.approx(1.5 / math.log(2))
+    value = metrics(replace(SPEC, target="value", metric="mse"), sums)
+    assert value == {"loss": 1.5, "mse": 1.5, "rmse": pytest.approx(math.sqrt(1.5)), "mae": 0.75}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"l_output": 12},
+        {"l_output": 3},
+        {"tokens": False, "target": "value", "d_output": 2},
+        {"tokens": False, "target": "value", "l_output": 5},
+        {"pair": True, "lengths": True},
+        {"tokens": False, "target": "labels", "d_output": 7},
+    ],
+    ids=str,
+)
+def test_a_model_gives_what_the_loss_takes(change: dict) -> None:
+    spec = replace(SPEC, **change)
+    model = build_model(ZOO["s4d"](n_layers=1, d_model=8, d_state=4), interface(spec))
+    x, y, lengths = random_batch(spec, 3)
+    outputs = model(x, lengths)
+    assert outputs.shape == ((3, spec.l_output) if spec.l_output else (3,)) + (spec.d_output,)
+    assert torch.isfinite(target_sums(spec, outputs, y)).all()
+
+
+def learning_rates(schedule: SchedulerConfig, values: list[float], metric: str = "accuracy") -> list[float]:
+    """The rate of each epoch of three steps whose validation metrics are given."""
+    data = DATASETS["copying"](miniature=True)
+    task = Task(torch.nn.Linear(1, 1), recipe(data, scheduler=schedule), replace(SPEC, metric=metric), 3)
+    made = task.configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = []
+    for value in values:
+        rates.append(optimizer.param_groups[0]["lr"])
+        for _ in range(3):
+            optimizer.step()
+            if made["lr_scheduler"]["interval"] == "step":
+                scheduler.step()
+        if made["lr_scheduler"]["interval"] == "epoch":
+            scheduler.step(value)
+    return rates
+
+
+def test_multistep_falls_after_its_epochs() -> None:
+    schedule = SchedulerConfig(name="multistep", milestones=(2, 3), factor=0.5)
+    assert learning_rates(schedule, [0.0] * 5) == pytest.approx([0.01, 0.01, 0.005, 0.0025, 0.0025])
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("accuracy", 1), ("perplexity", -1)])
+def test_plateau_falls_when_patience_ends(metric: str, sign: int) -> None:
+    """Better at epochs 0, 1 and 4; two worse ones are borne, the third is not."""
+    values = [sign * value for value in (1.0, 2.0, 1.5, 1.5, 3.0, 2.0, 2.0, 2.0, 2.0)]
+    rates = learning_rates(SchedulerConfig(name="plateau", patience=2, factor=0.1), values, metric)
+    assert rates == pytest.approx([0.01] * 8 + [0.001])
+
+
+def test_a_schedule_with_settings_of_another_is_refused() -> None:
+    with pytest.raises(ValueError, match="no warm-up"):
+        SchedulerConfig(name="plateau", warmup_steps=10)
+    with pytest.raises(ValueError, match="milestones"):
+        SchedulerConfig(name="multistep")
+    with pytest.raises(ValueError, match="milestones"):
+        SchedulerConfig(milestones=(3,))
+
+
+FEW = {"train": 256, "val": 64, "test": 64}
+#: Metric, options of the data, options of the model, training.
+KINDS = {
+    "copying": ("accuracy", {"memory": 4}, {}, TrainerConfig(batch_size=32, epochs=6)),
+    "delay": ("mse", {"l_max": 100, "lag": 5}, {}, TrainerConfig(batch_size=32, epochs=1)),
+    "reconstruct": ("mse", {"l_max": 100, "memory": 5}, {"decoder": "last"}, TrainerConfig(batch_size=32, epochs=1)),
+    "adding": ("mse", {"l_max": 10}, {}, TrainerConfig(batch_size=16, epochs=4)),
+    "etth": ("mse", {"limit": FEW}, {}, TrainerConfig(batch_size=16, epochs=3)),
+    "wikitext-2": ("perplexity", {"l_max": 32}, {}, TrainerConfig(batch_size=8, epochs=1, carry_state=True)),
+    "text8": ("bits", {"l_max": 64}, {}, TrainerConfig(batch_size=8, epochs=1)),
+    "sc09": ("bits", {"limit": FEW}, {}, TrainerConfig(batch_size=8, epochs=4)),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_data_learns_from_end_to_end(name: str, tmp_path: Path) -> None:
+    metric, data, model, trainer = KINDS[name]
+    chosen = recipe(DATASETS[name](miniature=True, **data), model, trainer=trainer, must_beat_chance=True)
+    cell = Cell(chosen, Runtime(accelerator="cpu"))
+    record = run_cell(cell, Place(None, tmp_path / "cache"), tmp_path / "runs", Console(quiet=True))
+    assert record.metric == metric
+    with next(tmp_path.rglob("metrics.csv")).open() as file:
+        rows = [float(row[f"val/{metric}"]) for row in csv.DictReader(file)]
+    best = max if metric == "accuracy" else min
+    assert record.metrics[f"val/{metric}"] == pytest.approx(best(rows))
+    assert rows[int(record.metrics["best_epoch"])] == best(rows)
+
+
+def stream_metric(tmp_path: Path, batch_size: int, carry: bool) -> float:
+    """Perplexity of an untrained model."""
+    data = DATASETS["text8"](miniature=True, l_max=16, limit={"train": 200, "val": 500, "test": 500})
+    prepared = data.prepare(Place(None, tmp_path), progress=False)
+    trainer = TrainerConfig(batch_size=batch_size, carry_state=carry)
+    chosen = recipe(data, trainer=trainer)
+    torch.manual_seed(0)
+    task = Task(build_model(chosen.model, interface(prepared.spec)), chosen, prepared.spec, 1).eval()
+    from ssm_data.batches import loader
+
+    with torch.no_grad():
+        for batch in loader(prepared, "test", batch_size, seed=0):
+            task._step("test", batch)
+    return metrics(prepared.spec, task._sums["test"])["bits"]
+
+
+def test_a_carried_state_is_one_long_context(tmp_path: Path) -> None:
+    """Windows of 16 with the state carried give what one window of all 500 gives; without it they do not."""
+    data = DATASETS["text8"](miniature=True, l_max=500, limit={"train": 500, "val": 500, "test": 500})
+    prepared = data.prepare(Place(None, tmp_path), progress=False)
+    chosen = recipe(data)
+    torch.manual_seed(0)
+    model = build_model(chosen.model, interface(prepared.spec)).eval()
+    tokens = torch.from_numpy(prepared.split("test").tokens[:501].astype("int64"))
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(tokens[None, :-1])[0], tokens[1:]).item() / math.log(2)
+    assert stream_metric(tmp_path, 1, carry=True) == pytest.approx(loss, rel=1e-5)
+    assert abs(stream_metric(tmp_path, 1, carry=False) - loss) > 1e-4
+
+
+def test_the_state_of_a_stream_outlives_an_interruption(tmp_path: Path) -> None:
+    data = DATASETS["text8"](miniature=True, l_max=16)
+    spec = data.prepare(Place(None, tmp_path), progress=False).spec
+    chosen = recipe(data, trainer=TrainerConfig(batch_size=3, carry_state=True))
+    first, second = (Task(build_model(chosen.model, interface(spec)), chosen, spec, 1) for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    x = torch.randint(spec.d_input, (3, 32))
+    first._carry(x[:, :16])
+    checkpoint: dict = {}
+    first.on_save_checkpoint(checkpoint)
+    second.trainer = SimpleNamespace(world_size=1)
+    second.on_load_checkpoint(checkpoint)
+    assert torch.equal(first._carry(x[:, 16:]), second._carry(x[:, 16:]))
+    second.trainer = SimpleNamespace(world_size=2)
+    with pytest.raises(RunError, match="those of 1 processes"):
+        second.on_load_checkpoint(checkpoint)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    data = DATASETS["copying"](miniature=True)
+    with pytest.raises(RunError, match="streams"):
+        Task(torch.nn.Identity(), recipe(data, trainer=TrainerConfig(carry_state=True)), SPEC, 1)
+    with pytest.raises(RunError, match="bidirectional"):
+        Task(torch.nn.Identity(), recipe(data, {"bidirectional": True}), replace(SPEC, metric="bits"), 1)
