@@ -112,10 +112,11 @@ def test_states_of_local_cells(work: Path) -> None:
 
 def test_cancel_ends_what_is_active(squeue: Path, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     launched = launch(slurm=True)
-    squeue.write_text("12_0|PENDING|(Resources)\n12_3|RUNNING|node1\n")
+    launched.note_jobs(launched.jobs, data="11")
+    squeue.write_text("12_0|PENDING|(Dependency)\n12_3|RUNNING|node1\n")
     set_status(launched, 4, state="failed", reason="boom")
     assert main(["jobs", "--cancel"]) == 0
-    assert (work / "cancelled").read_text().split() == ["--quiet", "12_0", "12_3"]
+    assert (work / "cancelled").read_text().split() == ["--quiet", "11", "12_0", "12_3"]
     squeue.write_text("")
     states = [job.state for job in find_jobs(Path("runs"))]
     assert states == ["cancelled"] * 4 + ["failed"] + ["cancelled"] * 2

@@ -76,9 +76,11 @@ def _cancel(jobs: Sequence[Job], console: Console) -> None:
     from ssm_bench.launch import queue
 
     active = [job for job in jobs if job.active]
-    for launched in {job.launched for job in active}:
+    launches = {job.launched for job in active}
+    for launched in launches:
         launched.cancel()
-    queue.cancel(job.slurm for job in active if job.slurm)
+    data = {launched.data_job for launched in launches if launched.data_job}
+    queue.cancel(data | {job.slurm for job in active if job.slurm})
     launchers = {(job.launched.content["host"], job.launched.content["pid"]) for job in active if not job.slurm}
     for host, pid in launchers:
         if host != socket.gethostname():

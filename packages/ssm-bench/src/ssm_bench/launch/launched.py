@@ -149,16 +149,29 @@ class Launched:
     def cancelled(self) -> bool:
         return (self.folder / CANCELLED).exists()
 
-    def note_jobs(self, jobs: Mapping[int, str]) -> None:
-        """Keep the SLURM job of each submitted cell."""
-        write_atomically(self.folder / JOBS, json.dumps({str(index): job for index, job in jobs.items()}) + "\n")
-        self.__dict__.pop("jobs", None)
+    def note_jobs(self, jobs: Mapping[int, str], data: str | None = None) -> None:
+        """Keep the SLURM job of each submitted cell, and of the data that they wait for."""
+        content = {"data": data, "cells": {str(index): job for index, job in jobs.items()}}
+        write_atomically(self.folder / JOBS, json.dumps(content) + "\n")
+        self.__dict__.pop("_jobs", None)
 
-    @cached_property
+    @property
     def jobs(self) -> dict[int, str]:
         """The SLURM job of each submitted cell; empty for a local launch."""
+        return self._jobs[0]
+
+    @property
+    def data_job(self) -> str | None:
+        """The SLURM job that prepares the data which the cells wait for."""
+        return self._jobs[1]
+
+    @cached_property
+    def _jobs(self) -> tuple[dict[int, str], str | None]:
         file = self.folder / JOBS
-        return {int(index): job for index, job in json.loads(file.read_text()).items()} if file.is_file() else {}
+        if not file.is_file():
+            return {}, None
+        content = json.loads(file.read_text())
+        return {int(index): job for index, job in content["cells"].items()}, content["data"]
 
 
 def _words(cell: Cell, out: Path) -> dict[str, Any]:

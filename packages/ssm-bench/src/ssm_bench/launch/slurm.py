@@ -99,7 +99,7 @@ def submit(
         except Exception as error:
             raise UserError(f"SLURM refused the plan: {' '.join(str(error).split())}") from error
         finally:
-            launched.note_jobs(jobs)
+            launched.note_jobs(jobs, first)
     return launched
 
 
