@@ -17,7 +17,7 @@ picture and the file. What would take too long or too much memory is left out wi
 
 With a GPU this one command measures all there is on it: naive, PyTorch, KeOps (which compiles for a minute
 or two at its first use) and the CUDA kernels, with shares of the card's bandwidth and arithmetic. Sizes are
-chosen so that it ends within 5 minutes on 2 CPU cores and is meant to within 8 on a data centre GPU. Keep
+chosen for about 5 minutes on 2 CPU cores, and are meant to take less than 8 on a data centre GPU. Keep
 the machine idle. The table is written anew after each problem, so what is done survives an interruption.
 
 what the columns say:

@@ -17,7 +17,7 @@ from ssm_bench.kernel_bench.problems import Case, make_case
 _FEW = 8  # features on which errors are taken
 _SMALL = {"H": 32, "L": 1024}  # the problem from which time and memory are foreseen
 _PATIENCE = {"naive": 20.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
-_SECONDS = 1.0  # spent on each back end, at least
+_SECONDS = 0.5  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
 _BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
 

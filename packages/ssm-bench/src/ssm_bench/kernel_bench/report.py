@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ def file_name(device: torch.device, chosen: Sequence[str]) -> str:
 
 def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
     """The rows, each with the ceilings it is compared with (1e9 a second) and the version of the code."""
-    same = {"ceiling_gflops": top.arithmetic / 1e9, "ceiling_gbytes": top.bandwidth / 1e9, "code": code_version()}
+    same = {"ceiling_gflops": top.arithmetic / 1e9, "ceiling_gbytes": top.bandwidth / 1e9, "code": _code()}
     text = io.StringIO()
     names = [each.name for each in dataclasses.fields(Row)]
     writer = csv.DictWriter(text, [*names, *same], lineterminator="\n")
@@ -58,11 +59,17 @@ def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
     write_atomically(path, text.getvalue())
 
 
+@cache
+def _code() -> str:
+    """The version as the measurement begins: a checkout may move on meanwhile."""
+    return code_version()
+
+
 def as_rich(rows: Sequence[Row], title: str) -> Table:
     """The rows in a table for the terminal, a section for each problem."""
     table = Table(title=title)
     for name in ("Operator", "B,H,N,L", "By", "Pass"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("Median ms", "× naive", "MiB", "Gflop/s", "GB/s", "Error"):
         table.add_column(name, justify="right")
     for i, row in enumerate(rows):
@@ -73,12 +80,17 @@ def as_rich(rows: Sequence[Row], title: str) -> Table:
             ",".join(str(size) if size else "-" for size in sizes),
             row.backend,
             "+".join(f"{each[:3]}." for each in row.work.split("+")),
-            f"{row.median_ms:.3g} [{row.quartile1_ms:.2g}, {row.quartile3_ms:.2g}]",
-            f"{row.speedup:.3g}",
-            f"{row.peak_mib:.3g}",
+            f"{_short(row.median_ms)} [{_short(row.quartile1_ms)}, {_short(row.quartile3_ms)}]",
+            _short(row.speedup),
+            _short(row.peak_mib),
             f"{row.gflops:.3g} ({row.gflops_share:.0%})",
             f"{row.gbytes:.3g} ({row.gbytes_share:.0%})",
             f"{row.error:.1e}",
             end_section=following is None or (following.name, following.L) != (row.name, row.L),
         )
     return table
+
+
+def _short(number: float) -> str:
+    """Three digits, and whole numbers from 1000 on."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
