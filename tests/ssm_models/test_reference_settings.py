@@ -63,6 +63,54 @@ def test_every_setting_that_works_there_works_here(settings: dict[str, Any]) -> 
         torch.testing.assert_close(torch.cat(chunks, 1), layer(u)[0], rtol=1e-3, atol=1e-3)
 
 
+MODES = ("dplr", "diag", "dense", "real", "ema", "conv")
+DIAGONAL_INITS = ("diag", "all", *(f"{family}-{name}" for family in ("diag", "dplr") for name in DIAGONAL))
+KERNEL_OPTIONS: dict[str, Any] = {
+    "d_state": 4, "channels": 2, "bidirectional": True, "rank": 3, "dt_min": 0.01, "dt_max": 0.2, "dt_tie": False,
+    "dt_transform": "softplus", "n_ssm": 4, "lr": {"dt": 0.01, "A": 0.0}, "wd": 0.1, "real_transform": "relu",
+    "imag_transform": "exp", "disc": "bilinear", "dt_fast": True, "bandlimit": 0.5, "is_real": True,
+    "deterministic": True, "backend": "naive", "l_max": 9, "drop_kernel": 0.2, "verbose": False,
+}  # fmt: skip
+OF_DIAGONALS: dict[str, Any] = {
+    "real_random": True, "real_scale": 2.0, "imag_random": True, "imag_scale": 0.5, "B_init": "alternating",
+    "B_scale": 3.0, "P_scale": 0.1, "normalize": True,
+}  # fmt: skip
+OF_HIPPO = {"B_clip": 1.0, "dtype": torch.float64, "diagonalize_precision": False}
+OF_THE_LAYER: dict[str, Any] = {
+    "activation": "relu", "final_act": "id", "dropout": 0.1, "tie_dropout": True, "gate_act": "gelu",
+    "mult_act": "gelu", "swap_channels": True, "gate": 2, "bottleneck": 2,
+}  # fmt: skip
+EVERY_OPTION = KERNEL_OPTIONS | OF_THE_LAYER | OF_DIAGONALS | OF_HIPPO
+
+
+def fails_there(mode: str, init: str, option: str) -> bool:
+    """Whether the published code knows no such combination."""
+    if mode in ("ema", "conv"):
+        return False
+    if option == "is_real":
+        return (mode, init) != ("diag", "diag-real")
+    if option == "dt_tie":
+        return mode in ("dense", "real")
+    if option == "B_clip":
+        return init in DIAGONAL_INITS and init != "all"
+    return option in OF_DIAGONALS and init not in DIAGONAL_INITS
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("init", ["legt", "hippo", *HIPPO, *DIAGONAL_INITS])
+def test_every_option_of_every_kernel_is_taken(mode: str, init: str) -> None:
+    """Some do nothing in a combination; a recipe that sets them is still a recipe."""
+    base: dict[str, Any] = {"mode": mode, "init": init, "d_state": 8, "l_max": 20, "rank": 2}
+    for option, value in EVERY_OPTION.items():
+        of_init = option in OF_DIAGONALS | OF_HIPPO
+        settings = {**base, **({"init_args": {option: value}} if of_init else {option: value})}
+        if fails_there(mode, init, option):
+            with pytest.raises(ValueError, match=r"\.$"):
+                layer_config(settings)
+        else:
+            S4Layer(8, layer_config(settings))
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

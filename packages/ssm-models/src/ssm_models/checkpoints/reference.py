@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ssm_models.config import LayerConfig, S4NDLayerConfig, SashimiConfig
+from ssm_models.config.kernel import DIAGONAL_INIT, is_diagonal, without_meaning
 
 Config = TypeVar("Config", bound=LayerConfig)
 
@@ -22,14 +23,6 @@ _KERNELS = {
 _RENAMED = {"measure": "init", "postact": "final_act", "efficient_bidirectional": "share_channels"}
 _ACTIVATIONS = {None: "none", "id": "none", "identity": "none", "linear": "none", "swish": "silu"}
 _WITHOUT_EFFECT = {"_name_", "backend", "verbose", "transposed", "layer", "dtype", "diagonalize_precision"}
-# What a kernel of the reference takes and does not read.
-_UNREAD = {
-    "dplr": {"disc"},
-    "diagonal": {"rank", "P_scale"},
-    "dense": {"disc", "dt_fast", "real_transform", "imag_transform", "bandlimit", "rank"},
-    "ema": {"init", "rank", "n_ssm", "disc", "deterministic", "dt_transform", "dt_min", "dt_max"},
-    "free": {"init", "rank", "n_ssm", "disc", "deterministic", "dt_transform", "dt_min", "dt_max", "d_state", "dt_tie"},
-}
 # What is known only as not set.
 _OFF: dict[str, Any] = {"weight_norm": False, "initializer": None, "comp": False, "force_real": False}
 
@@ -82,9 +75,10 @@ def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
         options |= {"d_state": 2, "dt_tie": False}
     for key, value in settings.items():
         name = _RENAMED.get(key, key)
-        if name in _WITHOUT_EFFECT | _UNREAD[kernel] or (name == "init" and value is None):
-            continue
-        options[name] = value
+        if name not in _WITHOUT_EFFECT and (name != "init" or value is not None):
+            options[name] = value
+    for name in _idle(options):
+        options.pop(name, None)
     for key in ("lr", "wd"):
         options[key] = _per_parameter(kernel, options.get(key))
     for key in ("activation", "gate_act", "mult_act"):
@@ -93,6 +87,28 @@ def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     if options["final_act"] is not None:
         options["final_act"] = _ACTIVATIONS.get(options["final_act"], options["final_act"])
     return options
+
+
+def _idle(options: Mapping[str, Any]) -> set[str]:
+    """What the reference takes in such a combination and does not use; our configurations would refuse it.
+
+    It fails itself on the options of a diagonal with a HiPPO measure and the reverse, and on a few that a kernel
+    does not know; those are left to be refused.
+    """
+    kernel, init = options["kernel"], options.get("init", "legs")
+    idle = set(without_meaning(kernel, init, options.get("disc", "bilinear"), is_real=options.get("is_real", False)))
+    if kernel not in ("ema", "free"):
+        fails = {"B_clip"} if is_diagonal(init) else {*DIAGONAL_INIT, "P_scale"}
+        idle -= fails | {"is_real", "dt_tie", "share_channels"}
+    if kernel in ("dplr", "dense"):
+        idle.add("disc")
+    if options.get("gate") is None:
+        idle |= {"gate_act", "mult_act"}
+    if options.get("channels", 1) == 1 and options.get("activation") != "glu":
+        idle.add("swap_channels")
+        if not options.get("bidirectional"):
+            idle.add("share_channels")
+    return idle
 
 
 def _build(cls: type[Config], options: dict[str, Any]) -> Config:

@@ -91,21 +91,15 @@ class KernelConfig:
             for key, value in getattr(self, name).items():
                 require(key in ("A", "B", "C", "dt"), f"{name} has entries for A, B, C and dt, not for {key!r}.")
                 require(value >= 0, f"{name}.{key} is not negative, so it cannot be {value}.")
-        self._require_defaults(_NO_MEANING[self.kernel], f"kernel={self.kernel}")
+        defaults = {each.name: each.default for each in fields(KernelConfig)}
+        for name, where in without_meaning(self.kernel, self.init, self.disc, is_real=self.is_real).items():
+            value = getattr(self, name)
+            require(value == defaults[name], f"{name} has no meaning for {where}; leave it out instead of {value}.")
         if self.kernel == "free":
             require(self.l_max is not None, "kernel=free has l_max taps; set l_max.")
         if self.kernel in ("ema", "free"):
             return
-        for names, has_meaning in _BY_INIT:
-            if not has_meaning(self.init):
-                self._require_defaults(names, f"init={self.init}")
-        if not self.has_length:
-            self._require_defaults(("l_kernel",), f"kernel={self.kernel}, disc={self.disc}")
         if self.kernel == "dense":
-            if not self.init.startswith("dplr-"):
-                self._require_defaults(("rank",), f"kernel=dense, init={self.init}")
-            if self.init not in ("hippo", "all"):
-                self._require_defaults(("B_clip",), f"kernel=dense, init={self.init}")
             require(self.disc != "dss", "disc=dss is a diagonal kernel's; set kernel=diagonal.")
         if self.kernel == "dplr":
             require(
@@ -118,35 +112,51 @@ class KernelConfig:
                 f"A real diagonal state starts from init=diag-real; {self.init} has imaginary parts.",
             )
             require(self.disc != "dss", "disc=dss is a complex kernel; set is_real=false.")
-            self._require_defaults(("imag_transform",), "is_real=true")
 
     @property
     def has_length(self) -> bool:
         """Whether parameters or the kernel belong to a length, ``l_kernel``."""
-        return self.kernel == "dplr" or self.disc == "dss"
-
-    def _require_defaults(self, names: tuple[str, ...], where: str) -> None:
-        defaults = {each.name: each.default for each in fields(KernelConfig)}
-        for name in names:
-            value = getattr(self, name)
-            require(value == defaults[name], f"{name} has no meaning for {where}; leave it out instead of {value}.")
+        return _has_length(self.kernel, self.disc)
 
 
-def _is_diagonal(init: str) -> bool:
+def without_meaning(kernel: str, init: str, disc: str, *, is_real: bool) -> dict[str, str]:
+    """The options that could have no effect in a combination of these four, each with what makes it so."""
+    found = dict.fromkeys(_NO_MEANING[kernel], f"kernel={kernel}")
+    if kernel in ("ema", "free"):
+        return found
+    for names, has_meaning in _BY_INIT:
+        if not has_meaning(init):
+            found |= dict.fromkeys(names, f"init={init}")
+    if not _has_length(kernel, disc):
+        found["l_kernel"] = f"kernel={kernel}, disc={disc}"
+    if kernel == "dense" and not init.startswith("dplr-"):
+        found["rank"] = f"kernel=dense, init={init}"
+    if kernel == "dense" and init not in ("hippo", "all"):
+        found["B_clip"] = f"kernel=dense, init={init}"
+    if is_real:
+        found["imag_transform"] = "is_real=true"
+    return found
+
+
+def _has_length(kernel: str, disc: str) -> bool:
+    return kernel == "dplr" or disc == "dss"
+
+
+def is_diagonal(init: str) -> bool:
     """Whether a part of the initialisation is one of the diagonals with options of their own."""
     return init.startswith(("diag-", "dplr-")) or init in ("diag", "all")
 
 
-_DIAGONAL_INIT = ("real_random", "real_scale", "imag_random", "imag_scale", "B_init", "B_scale", "normalize")
+DIAGONAL_INIT = ("real_random", "real_scale", "imag_random", "imag_scale", "B_init", "B_scale", "normalize")
 _BY_INIT: tuple[tuple[tuple[str, ...], Callable[[str], bool]], ...] = (
-    (_DIAGONAL_INIT, _is_diagonal),
+    (DIAGONAL_INIT, is_diagonal),
     (("imag_random",), lambda init: init.rpartition("-")[2] not in ("real", "legs", "hippo", "rand", "random")),
     (("imag_scale", "bandlimit"), lambda init: not init.endswith("-real")),
     (("B_clip",), lambda init: not init.startswith(("diag-", "dplr-")) and init != "diag"),
     (("P_scale",), lambda init: init.startswith("dplr-")),
 )
 _SYSTEM = (
-    *_DIAGONAL_INIT,
+    *DIAGONAL_INIT,
     *("is_real", "real_transform", "imag_transform", "bandlimit", "dt_fast", "B_clip", "P_scale", "rank", "l_kernel"),
     *("n_ssm", "deterministic", "dt_transform", "dt_min", "dt_max", "init", "disc"),
 )

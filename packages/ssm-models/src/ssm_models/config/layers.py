@@ -48,6 +48,15 @@ class LayerConfig(KernelConfig):
         )
         for name in ("drop_kernel", "dropout"):
             require_share(name, getattr(self, name))
+        kernels = self.channels * (2 if self.activation == "glu" else 1)
+        require(
+            kernels > 1 or not self.swap_channels,
+            "swap_channels orders the channels of a feature, and there is one; set channels.",
+        )
+        require(
+            kernels > 1 or self.bidirectional or not self.share_channels,
+            "share_channels is for several kernels a feature, and there is one; set channels or bidirectional.",
+        )
         if self.gate is not None:
             require(
                 self.gate_act != "glu" and self.mult_act != "glu",
