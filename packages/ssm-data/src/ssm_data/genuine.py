@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssm_data import DATASETS, Place, listops, pathfinder, speech_commands, vocabulary, wikitext
+from ssm_data import DATASETS, Place, imdb, listops, pathfinder, speech_commands, vocabulary, wikitext
 from ssm_data.contract import Prepared
 from ssm_data.errors import DataError
-from ssm_data.splits import Pixels, Sequences
+from ssm_data.splits import Images, Pixels, Sequences, pictures
 
 TITLE = """# Data, checked on genuine files
 
@@ -65,10 +65,38 @@ def reviews(place: Place) -> Iterator[Fact]:
     """Facts of IMDB."""
     prepared = _prepared("text", place)
     yield from _classified(prepared, [22_500, 2_500, 25_000], [12_500, 12_500])
-    yield Fact("vocabulary", None, prepared.spec.d_input)
+    yield Fact("vocabulary of reviews cut to 4,095 characters, as the reference cuts them", None, prepared.spec.d_input)
+    source = imdb.find(place)
+    if source is not None:
+        train = [text for _, text in imdb.read(source, progress=False)["train"]]
+        whole = vocabulary.characters(train, imdb.Text.min_freq)
+        yield Fact("vocabulary of whole reviews, for comparison: some report about 135", None, len(whole))
     split = prepared.split("test")
     assert isinstance(split, Sequences)
     yield Fact("longest, shortest test review", None, [int(split.lengths().max()), int(split.lengths().min())])
+
+
+def squares(place: Place) -> Iterator[Fact]:
+    """Facts of CIFAR-10 in two dimensions."""
+    prepared = _prepared("cifar", place)
+    yield Fact("train, val, test", CIFAR, list(prepared.spec.sizes.values()))
+    yield Fact("axes, channels", [32, 32, 3], [*prepared.spec.axes, prepared.spec.d_input])
+    for split in ("val", "test"):
+        examples = prepared.split(split)
+        assert isinstance(examples, Images)
+        x, label = examples[0]
+        yield Fact(f"first class of {split}, mean of its standardised image", None, [label, round(float(x.mean()), 4)])
+    yield Fact("fingerprint", None, prepared.spec.fingerprint)
+
+
+def photographs(place: Place) -> Iterator[Fact]:
+    """Facts of some images of ImageNet."""
+    paths = sorted(_at(place, "imagenet_samples").glob("*/*.JPEG"))
+    images = [pictures.decoded(path.read_bytes(), path.name) for path in paths]
+    yield Fact("images that can be read, folders of classes", None, [len(images), len({path.parent for path in paths})])
+    yield Fact("all in three channels", True, all(image.shape[2] == 3 for image in images))
+    sides = [side for image in images for side in image.shape[:2]]
+    yield Fact("shortest, longest side", None, [min(sides), max(sides)])
 
 
 def expressions(place: Place) -> Iterator[Fact]:
@@ -122,6 +150,8 @@ DIGITS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 CHECKS: dict[str, Check] = {
     "sCIFAR": image("scifar", CIFAR, [1000] * 10, [0.4914, 0.4822, 0.4465], white=1, digits=4),
     "Image": image("image", CIFAR, [1000] * 10, [122.6], white=255, digits=1),
+    "CIFAR-10, two dimensions": squares,
+    "ImageNet-1k": photographs,
     "sMNIST": image("smnist", MNIST, DIGITS, [0.1307], white=1, digits=4),
     "Text": reviews,
     "ListOps": expressions,

@@ -67,7 +67,7 @@ class Text(Dataset):
         key = {"l_max": self.l_max, "min_freq": self.min_freq, "miniature": self.miniature}
         if self.miniature:
             return Plan(key, self._write_miniature, "generates reviews", 1 << 20)
-        found = _find(place)
+        found = find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
         originals = [found or place.cache / ORIGINAL.name]
         if found and found.is_dir():
@@ -127,7 +127,7 @@ class Text(Dataset):
         )
 
 
-def _find(place: Place) -> Path | None:
+def find(place: Place) -> Path | None:
     """The folder ``aclImdb`` or an archive of it."""
     folder = sources.folder_with(place.data, ("aclImdb", "."), map("/".join, PARTS))
     return folder or sources.archive(place.data, ("aclImdb", "aclImdb_v1"))

@@ -176,7 +176,9 @@ def _answer(prepared: Prepared, target: Any) -> str:
         return ", ".join(prepared.classes[int(i)] for i in np.flatnonzero(target)) or "none of the attributes"
     if np.ndim(target) == 0:
         return f"class {target}{f', {prepared.classes[target]}' if prepared.classes else ''}"
-    return f"{float(target[0]):.4g} is asked for" if np.size(target) == 1 else "the next tokens are asked for"
+    if np.size(target) == 1:
+        return f"{float(target[0]):.4g} is asked for"
+    return f"{np.size(target):,} {'values' if prepared.spec.target == 'value' else 'tokens'} are asked for"
 
 
 def written(prepared: Prepared, tokens: np.ndarray) -> str:
