@@ -54,3 +54,10 @@ def test_compiles_whole():
     layer, x = GatedLinear(6, 10), torch.randn(5, 6)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_large_inputs_compile_whole():
+    layer, x = GatedLinear(8, 512), torch.randn(700, 8)
+    assert layer._in_blocks(x)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from typing import Any, cast
 
@@ -12,14 +13,15 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from ssm_models.backbones.norms import LayerNorm
-from ssm_models.backbones.stack import ResidualBlock
+from ssm_models.backbones.stack import ResidualBlock, chain_stepper
 from ssm_models.config import SashimiConfig
 from ssm_models.layers.base import SequenceLayer, State, Stepper, mask_padding
 from ssm_models.layers.feed_forward import FeedForward
 from ssm_models.layers.s4 import S4Layer
 
-Run = Callable[[ResidualBlock, Tensor, State, Tensor | None], tuple[Tensor, State]]
-"""Runs a block over a chunk (B, L, H): block, input, state and lengths to output and next state."""
+Chain = Callable[..., tuple[list[Tensor], State]]
+"""Runs blocks one after another over a chunk, as :func:`_chain` does: blocks, input (B, L, H), their states, lengths
+and skips to the values before, between and after them and their next states."""
 
 
 class Scale(nn.Module):
@@ -99,10 +101,7 @@ class Sashimi(SequenceLayer):
         if state is not None and lengths is not None:
             raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
 
-        def run(block: ResidualBlock, x: Tensor, s: State, n: Tensor | None) -> tuple[Tensor, State]:
-            return block(x, s, lengths=n, rate=rate)
-
-        y, state = self._descend(0, u, state, lengths, run)
+        y, state = self._descend(0, u, state, lengths, partial(_chain, rate))
         return self.norm(y), state
 
     def initial_state(self, batch_size: int) -> State:
@@ -117,32 +116,35 @@ class Sashimi(SequenceLayer):
         return state
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        steps = {block: block.stepper(rate) for block in self.modules() if isinstance(block, ResidualBlock)}
+        lists = [self.center, *(blocks for scale in cast(Any, self.scales) for blocks in (scale.before, scale.after))]
+        steps = {blocks: chain_stepper(list(cast(Any, blocks)), rate) for blocks in lists}
 
-        def run(block: ResidualBlock, x: Tensor, s: State, n: Tensor | None) -> tuple[Tensor, State]:
-            y, s = steps[block](x[:, 0], s)
-            return y[:, None], s
+        def chain(
+            blocks: nn.Module, x: Tensor, states: State, lengths: Tensor | None, skips: Sequence[Tensor] = ()
+        ) -> tuple[list[Tensor], State]:
+            values, states = steps[blocks](x[:, 0], states, [each[:, 0] for each in skips])
+            return [each[:, None] for each in values], states
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
-            y, state = self._descend(0, u[:, None], state, None, run)
+            y, state = self._descend(0, u[:, None], state, None, chain)
             return self.norm(y[:, 0]), state
 
         return step
 
-    def _descend(self, i: int, x: Tensor, state: State, lengths: Tensor | None, run: Run) -> tuple[Tensor, State]:
+    def _descend(self, i: int, x: Tensor, state: State, lengths: Tensor | None, chain: Chain) -> tuple[Tensor, State]:
         """Scale i and all coarser ones: (B, L, H) to the same shape, and the state where one was given."""
         if i == len(self.scales):
-            (*_, y), states = _chain(self.center, x, state, lengths, run)
+            (*_, y), states = chain(self.center, x, state, lengths)
             return x + y, None if state is None else states
         scale = cast(Scale, self.scales[i])
         parts: State = state or (None,) * 5
         before, pending, coarse, block, after = parts
-        (*skips, x), before = _chain(scale.before, x, before, lengths, run)
+        (*skips, x), before = chain(scale.before, x, before, lengths)
         L, factor = x.shape[1], scale.factor
         if state is None:
             z = F.pad(mask_padding(x, lengths), (0, 0, 0, -L % factor))
             coarse_lengths = None if lengths is None else (lengths + factor - 1) // factor
-            z, _ = self._descend(i + 1, scale.coarsen(z), None, coarse_lengths, run)
+            z, _ = self._descend(i + 1, scale.coarsen(z), None, coarse_lengths, chain)
             z = F.pad(scale.refine(z), (0, 0, factor, 0))[:, :L]
         else:
             phase = pending.shape[1]
@@ -150,17 +152,17 @@ class Sashimi(SequenceLayer):
             full = seen.shape[1] // factor * factor
             z, pending = block, seen[:, full:]
             if full:
-                said, coarse = self._descend(i + 1, scale.coarsen(seen[:, :full]), coarse, None, run)
+                said, coarse = self._descend(i + 1, scale.coarsen(seen[:, :full]), coarse, None, chain)
                 z = torch.cat((block, scale.refine(said)), 1)
             z, block = z[:, phase : phase + L], z[:, -factor:]
         x = x + z
-        (*_, y), after = _chain(scale.after, x, after, lengths, run, skips)
+        (*_, y), after = chain(scale.after, x, after, lengths, skips)
         y = y if self.config.unet else x + y
         return y, None if state is None else (before, pending, coarse, block, after)
 
 
 def _chain(
-    blocks: nn.Module, x: Tensor, states: State, lengths: Tensor | None, run: Run, skips: Sequence[Tensor] = ()
+    rate: float, blocks: nn.Module, x: Tensor, states: State, lengths: Tensor | None, skips: Sequence[Tensor] = ()
 ) -> tuple[list[Tensor], State]:
     """The values before, between and after blocks, and the blocks' next states.
 
@@ -168,7 +170,7 @@ def _chain(
     """
     values, following, left = [x], [], list(skips)
     for block, state in zip(cast(Any, blocks), states or repeat(None), strict=False):
-        x, state = run(block, values[-1], state, lengths)
+        x, state = block(values[-1], state, lengths=lengths, rate=rate)
         values.append(x + left.pop() if left else x)
         following.append(state)
     return values, tuple(following)

@@ -1,13 +1,16 @@
 """The isotropic backbone: a stack of residual blocks around any sequence layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
+from ssm_core.backends import full_precision
 from torch import Tensor, nn
 
 from ssm_models.backbones.norms import Norm, make_norm
 from ssm_models.config import StackConfig
+from ssm_models.kernels.bank import Bank, Recurrence
 from ssm_models.layers.base import SequenceLayer, State, Stepper, dropout
+from ssm_models.layers.s4 import S4Layer
 
 
 class ResidualBlock(SequenceLayer):
@@ -47,7 +50,10 @@ class ResidualBlock(SequenceLayer):
         return self.layer.initial_state(batch_size)
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        layer_step = self.layer.stepper(rate)
+        return self.around(self.layer.stepper(rate))
+
+    def around(self, layer_step: Stepper) -> Stepper:
+        """The block's step for a step of its layer."""
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
             y = self.norm.step(u) if self.prenorm else u
@@ -87,12 +93,62 @@ class ResidualStack(SequenceLayer):
         return tuple(block.initial_state(batch_size) for block in self.layers)
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        steps = [block.stepper(rate) for block in self.layers]
+        chain = chain_stepper(self.layers, rate)
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
-            states = list(state)
-            for i, block_step in enumerate(steps):
-                u, states[i] = block_step(u, states[i])
-            return self.norm.step(u), tuple(states)
+            values, state = chain(u, state)
+            return self.norm.step(values[-1]), state
 
         return step
+
+
+ChainStep = Callable[..., tuple[list[Tensor], tuple[State, ...]]]
+"""Maps a sample (B, H), the blocks' states and, if any, skips to the values before, between and after the blocks and
+the next states. The last skip is added to the output of the first block, and so on."""
+
+
+def chain_stepper(blocks: Sequence[ResidualBlock], rate: float) -> ChainStep:
+    """Steps through blocks one after another; the recurrences of equal S4 layers advance together."""
+    alike: dict[tuple[int, ...], list[tuple[int, S4Layer, Recurrence]]] = {}
+    steps: dict[int, Stepper] = {}
+    for i, block in enumerate(blocks):
+        recurrence = block.layer.recurrence(rate) if isinstance(block.layer, S4Layer) else None
+        if isinstance(block.layer, S4Layer) and recurrence is not None:
+            alike.setdefault(recurrence.sizes, []).append((i, block.layer, recurrence))
+        else:
+            steps[i] = block.stepper(rate)
+    banks = []
+    for found in alike.values():
+        members, layers, recurrences = zip(*found, strict=True)
+        bank = Bank(recurrences)
+        banks.append((members, bank))
+        for i, layer, direct in zip(members, layers, bank.direct, strict=True):
+            steps[i] = blocks[i].around(_responder(layer, direct))
+
+    def step(
+        u: Tensor, states: Sequence[State], skips: Sequence[Tensor] = ()
+    ) -> tuple[list[Tensor], tuple[State, ...]]:
+        carried, values, left = list(states), [u], list(skips)
+        before = []
+        with full_precision(u):
+            for members, bank in banks:
+                predicted, waiting = bank.predict([carried[i] for i in members])
+                before.append(waiting)
+                for i, each in zip(members, predicted, strict=True):
+                    carried[i] = each
+        for i in range(len(blocks)):
+            y, carried[i] = steps[i](values[-1], carried[i])
+            values.append(y + left.pop() if left else y)
+        with full_precision(u):
+            for (members, bank), waiting in zip(banks, before, strict=True):
+                for i, state in zip(members, bank.advance(waiting, [carried[i] for i in members]), strict=True):
+                    carried[i] = state
+        return values, tuple(carried)
+
+    return step
+
+
+def _responder(layer: S4Layer, direct: Tensor) -> Stepper:
+    """A step that takes the predicted output for a state, and gives the recurrence's input for the next one."""
+    direct = direct + layer.D
+    return lambda u, predicted: layer.respond(u, predicted, direct)

@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ssm_models.config import KernelConfig
+from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.parameters import register
 from ssm_models.layers.base import State, Stepper
 
@@ -42,6 +43,10 @@ class Kernel(nn.Module):
     def scan(self, u: Tensor, state: State, rate: float = 1.0) -> tuple[Tensor, State]:
         """The response (B, L, C, H) to ``u`` (B, L, H) from a state, and the state after it."""
         raise NotImplementedError
+
+    def recurrence(self, rate: float = 1.0) -> Recurrence | None:
+        """The recurrence as numbers, where it is diagonal or diagonal plus low-rank."""
+        return None
 
     def stepper(self, rate: float = 1.0) -> Stepper:
         """The recurrence: ``u`` (B, H) and a state to the output (B, C, H) and the next state."""

@@ -6,6 +6,7 @@ from ssm_core.discretize import bilinear, zoh
 from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
 from torch import Tensor
 
+from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.base import Stepper
 
@@ -53,6 +54,11 @@ class DiagonalKernel(SSMKernel):
 
     def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         return diagonal_scan(u, state, *self._recurrence(rate))
+
+    def recurrence(self, rate: float = 1.0) -> Recurrence:
+        A, B, C = self._recurrence(rate)
+        none = A.new_zeros(0, *A.shape)
+        return Recurrence(A, none, none, B, C)
 
     def stepper(self, rate: float = 1.0) -> Stepper:
         A, B, C = self._recurrence(rate)

@@ -12,6 +12,7 @@ from ssm_core.ops.products import einsum
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
+from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.real_form import low_rank, rotations, row, unrow
 from ssm_models.kernels.recurrence import dense_scan, power_gap
 from ssm_models.kernels.ssm import SSMKernel
@@ -94,16 +95,18 @@ class DPLRKernel(SSMKernel):
         y, x = dense_scan(u, state.flatten(-2), s.dense(), s.B_bar().flatten(-2), C)
         return y, x.view(state.shape)
 
-    def stepper(self, rate: float = 1.0) -> Stepper:
+    def recurrence(self, rate: float = 1.0) -> Recurrence:
         s = self._dplr(rate)
-        diagonal, (left, right) = s.diagonal(), s.low_rank()
-        B, C = s.B_bar(), row(self._untied_C(s, rate))
-        left, right = left.flatten(-2).transpose(0, 1), row(right).transpose(0, 1)  # (H, R, N)
+        return Recurrence(s.diagonal(), *s.low_rank(), s.B_bar(), self._untied_C(s, rate))
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        r = self.recurrence(rate)
+        left, right, C = r.left.flatten(-2).transpose(0, 1), row(r.right).transpose(0, 1), row(r.C)  # (H, R, N)
 
         def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             inner = (right * x.flatten(-2).unsqueeze(2)).sum(-1, keepdim=True)
             drop = (left * inner).sum(2).view(x.shape)
-            x = cmul(diagonal, x) - drop + u.to(x.dtype)[..., None, None] * B
+            x = cmul(r.diagonal, x) - drop + u.to(x.dtype)[..., None, None] * r.B
             return (C * x.flatten(-2).unsqueeze(1)).sum(-1).to(u.dtype), x
 
         return step

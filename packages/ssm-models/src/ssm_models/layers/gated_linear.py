@@ -24,11 +24,17 @@ class GatedLinear(nn.Linear):
         super().__init__(d_input, 2 * d_output)
 
     def forward(self, x: Tensor) -> Tensor:
-        # On a CPU the halves and their gradient, each twice as large as the output, would leave the cache.
-        exact = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-        if x.device.type == "cpu" and exact and not torch.compiler.is_compiling():
-            return _GatedLinear.apply(x, self.weight, self.bias)
-        return F.glu(super().forward(x), -1)
+        return (
+            _GatedLinear.apply(x, self.weight, self.bias)
+            if self._in_blocks(x)
+            else F.glu(F.linear(x, self.weight, self.bias), -1)
+        )
+
+    def _in_blocks(self, x: Tensor) -> bool:
+        """Whether the halves and their gradient, each twice as large as the output, would leave a CPU's cache."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+            return False
+        return x.dtype in (torch.float32, torch.float64) and x.numel() // x.shape[-1] > _rows(self.out_features)
 
 
 class _GatedLinear(torch.autograd.Function):
@@ -60,5 +66,9 @@ class _GatedLinear(torch.autograd.Function):
 
 def _blocks(width: int, *tensors: Tensor) -> zip:
     """Corresponding blocks of rows of the tensors (..., n)."""
-    rows = max(1, _BLOCK * torch.get_num_threads() // width)
-    return zip(*(each.flatten(0, -2).split(rows) for each in tensors), strict=True)
+    return zip(*(each.flatten(0, -2).split(_rows(width)) for each in tensors), strict=True)
+
+
+def _rows(width: int) -> int:
+    """How many rows make a block."""
+    return max(1, _BLOCK * torch.get_num_threads() // width)

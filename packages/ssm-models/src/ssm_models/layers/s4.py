@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ssm_models.config import LayerConfig
 from ssm_models.kernels import make_kernel
+from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.fir import fir_scan, fir_stepper
 from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, dropout, mask_padding
 from ssm_models.layers.gated_linear import GatedLinear
@@ -92,6 +93,28 @@ class S4Layer(SequenceLayer):
             return self._leave(u, self._skip(u, y)), state
 
         return step
+
+    def recurrence(self, rate: float = 1.0) -> Recurrence | None:
+        """The kernel's recurrence, for a bank that advances many layers at once; None where it has no such form."""
+        if self.config.bidirectional or self.config.l_max is not None:
+            return None
+        with full_precision(self.D):
+            return self.kernel.recurrence(rate)
+
+    def respond(self, u: Tensor, predicted: Tensor, direct: Tensor) -> tuple[Tensor, Tensor]:
+        """One step where the recurrence is advanced elsewhere.
+
+        Args:
+            u: input (B, H).
+            predicted: the recurrence's output (B, C, H) for a zero input.
+            direct: what the input adds to that, the skip included (C, H).
+
+        Returns:
+            Output (B, d_output), and the recurrence's input.
+        """
+        u = self._enter(u)
+        y = torch.addcmul(predicted, direct, u.unsqueeze(-2)).to(u.dtype)
+        return self._leave(u, y), u
 
     def why_not_causal(self) -> str:
         return "a bidirectional layer needs the future of its input; set bidirectional=false."

@@ -1,0 +1,83 @@
+"""The recurrences of many layers advanced together, for whoever steps through layers one after another.
+
+A layer's next output is what its state alone makes of it plus a multiple of its next input. So the first part is
+computed for all layers before any input is known, and all states move on after the last one is: a few calls for
+all layers, and one for each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from ssm_core.complex import cmul
+from ssm_core.ops.products import einsum
+from torch import Tensor
+
+from ssm_models.kernels.real_form import row
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """``x' = A_bar x + B_bar u`` and ``y = 2 Re sum_m C x'`` with ``A_bar x = diagonal x - left 2 Re sum_m right x``.
+
+    Attributes:
+        diagonal: (H, M, 2).
+        left: (R, H, M, 2); R = 0 for a diagonal system.
+        right: (R, H, M, 2).
+        B: (H, M, 2).
+        C: (C, H, M, 2).
+    """
+
+    diagonal: Tensor
+    left: Tensor
+    right: Tensor
+    B: Tensor
+    C: Tensor
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(R, C, H, M): recurrences of equal ones go into one bank."""
+        return len(self.left), *self.C.shape[:-1]
+
+
+class Bank:
+    """Recurrences of equal sizes.
+
+    Attributes:
+        direct: what an input adds to the output of the same step, (C, H) for each recurrence.
+
+    Args:
+        recurrences: K of them.
+    """
+
+    def __init__(self, recurrences: Sequence[Recurrence]) -> None:
+        diagonal, left, right, B, C = (
+            torch.stack([getattr(each, name) for each in recurrences])
+            for name in ("diagonal", "left", "right", "B", "C")
+        )
+        self._diagonal = torch.view_as_complex(diagonal).unsqueeze(1)  # (K, 1, H, M)
+        left, right, C_rows, B = left.flatten(-2), row(right), row(C), B.flatten(-2)  # (K, [R or C,] H, N)
+        C_left = einsum("kchn,krhn->kcrh", C_rows, left)
+        after = row(cmul(C, diagonal.unsqueeze(1))) - einsum("kcrh,krhn->kchn", C_left, right)  # C A_bar
+        self._right, self._after = right.unsqueeze(2).unbind(1), after.unsqueeze(1)
+        self._left, self._B = left.unsqueeze(2).unbind(1), B.unsqueeze(1)
+        self.direct = einsum("kchn,khn->kch", C_rows, B).unbind()
+
+    def predict(self, states: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The outputs (B, C, H) of the next step where its inputs are zero; and what :meth:`advance` needs.
+
+        Args:
+            states: (B, H, M, 2) each.
+        """
+        x = torch.stack(tuple(states))
+        # Sums of elementwise products: matrix products might round to TF32.
+        return (self._after * x.flatten(-2).unsqueeze(2)).sum(-1).unbind(), x
+
+    def advance(self, x: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The next states, for the inputs (B, H) of the step."""
+        moved = torch.view_as_real(torch.view_as_complex(x) * self._diagonal).flatten(-2)
+        moved = torch.addcmul(moved, self._B, torch.stack(tuple(inputs)).to(x.dtype).unsqueeze(-1))
+        for left, right in zip(self._left, self._right, strict=True):
+            inner = (right * x.flatten(-2)).sum(-1, keepdim=True)
+            moved = torch.addcmul(moved, left, inner, value=-1)
+        return moved.view(x.shape).unbind()
