@@ -57,26 +57,6 @@ def test_golden(name: str, dtype: torch.dtype, tolerance: float) -> None:
             assert_close(u.grad if name == "u" else ours[name].grad, expected)
 
 
-@pytest.mark.parametrize("measure", ["legs", "legt", "lagt"])
-@pytest.mark.parametrize("gate", ["none", "gru", "lstm"])
-def test_chunks_and_steps(measure: str, gate: str) -> None:
-    torch.manual_seed(0)
-    config = HiPPORNNLayerConfig(measure=measure, memory_size=2, memory_order=5, gate=gate, l_max=7)
-    layer = HiPPORNNLayer(3, config).double()
-    u = torch.randn(2, 11, 3, dtype=torch.float64)
-    whole, none = layer(u)
-    assert none is None
-    state, parts = layer.initial_state(2), []
-    for chunk in u.split([1, 4, 6], 1):
-        y, state = layer(chunk, state)
-        parts.append(y)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=0)
-    stepped = layer.initial_state(2)
-    for i in range(11):
-        y, stepped = layer.step(u[:, i], stepped)
-        torch.testing.assert_close(y, whole[:, i], rtol=0, atol=0)
-
-
 def test_the_memory_of_a_half_rate_signal() -> None:
     """LegT at rate 2 on every second sample keeps the memory of the whole signal."""
     torch.manual_seed(0)

@@ -1,17 +1,22 @@
 """Convolution, steps and chunks with carried state are one function, with its gradients."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, product
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
+from ssm_models.config import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
 from ssm_models.layers.base import SequenceLayer
+from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 from ssm_models.layers.mimo import LRULayer, S5Layer
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.zoo import ZOO
 from torch import Tensor
 
 OPTIONS = {
@@ -80,7 +85,10 @@ def assert_same(actual: object, expected: object, tolerance: float) -> None:
         for a, e in zip(actual, expected, strict=True):
             assert_same(a, e, tolerance)
         return
-    scale = max(1.0, float(expected.detach().abs().max()))
+    if expected is None or isinstance(expected, int):
+        assert actual == expected
+        return
+    scale = max(1.0, float(expected.detach().abs().max())) if expected.numel() else 1.0
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * scale)
 
 
@@ -88,6 +96,22 @@ def gradients(model: SequenceLayer, u: Tensor, y: Tensor, weights: Tensor) -> li
     inputs = [u, *(p for p in model.parameters() if p.requires_grad)]
     found = torch.autograd.grad((y * weights).sum(), inputs, allow_unused=True)
     return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+
+
+def assert_forms_agree(model: SequenceLayer, u: Tensor, bounds: list[int], rate: float) -> None:
+    """Outputs, final states and gradients of the three forms, in float64."""
+    u = u.double().requires_grad_()
+    whole, _ = model(u, rate=rate)
+    chunked, chunk_state = run_chunks(model, u, bounds, rate)
+    stepped, step_state = run_steps(model, u, rate)
+    assert_same(chunked, whole, 1e-10)
+    assert_same(stepped, whole, 1e-10)
+    assert_same(chunk_state, step_state, 1e-10)
+    weights = torch.randn_like(whole)
+    expected = gradients(model, u, whole, weights)
+    for form in (chunked, stepped):
+        for actual, each in zip(gradients(model, u, form, weights), expected, strict=True):
+            assert_same(actual, each, 1e-10)
 
 
 LENGTHS = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 31, 67, 101])
@@ -117,18 +141,7 @@ def test_in_float64(
         with pytest.raises(ValueError, match="cannot run at rate 2"):
             model(torch.zeros(1, 3, width, dtype=torch.float64), rate=2.0)
         rate = 1.0
-    u = torch.randn(batch, L, width, dtype=torch.float64, requires_grad=True)
-    whole, _ = model(u, rate=rate)
-    chunked, chunk_state = run_chunks(model, u, bounds, rate)
-    stepped, step_state = run_steps(model, u, rate)
-    assert_same(chunked, whole, 1e-10)
-    assert_same(stepped, whole, 1e-10)
-    assert_same(chunk_state, step_state, 1e-10)
-    weights = torch.randn_like(whole)
-    expected = gradients(model, u, whole, weights)
-    for form in (chunked, stepped):
-        for actual, each in zip(gradients(model, u, form, weights), expected, strict=True):
-            assert_same(actual, each, 1e-10)
+    assert_forms_agree(model, torch.randn(batch, L, width), bounds, rate)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -158,20 +171,68 @@ def test_one_state_for_all_features(name: str, L: int, dtype: torch.dtype, toler
     torch.manual_seed(6)
     cls, config = MIMO[name]
     model = cls(4, config).to(dtype)
-    u = torch.randn(2, L, 4, dtype=dtype, requires_grad=True)
+    u = torch.randn(2, L, 4, dtype=dtype)
     rate = 1.0 if name == "lru" else 1.5
-    whole, _ = model(u, rate=rate)
-    chunked, chunk_state = run_chunks(model, u, [1, 5, 36, 700], rate)
-    stepped, step_state = run_steps(model, u, rate)
+    with torch.no_grad():
+        whole, _ = model(u, rate=rate)
+        chunked, chunk_state = run_chunks(model, u, [1, 5, 36, 700], rate)
+        stepped, step_state = run_steps(model, u, rate)
     assert_same(chunked, whole, tolerance)
     assert_same(stepped, whole, tolerance)
     assert_same(chunk_state, step_state, tolerance)
-    if dtype == torch.float64 and L < 100:
-        weights = torch.randn_like(whole)
-        expected = gradients(model, u, whole, weights)
-        for form in (chunked, stepped):
-            for actual, each in zip(gradients(model, u, form, weights), expected, strict=True):
-                assert_same(actual, each, 1e-10)
+
+
+def hippo_rnn(measure: str, gate: str, width: int, d_state: int) -> HiPPORNNLayer:
+    scale = {"l_max": 11} if measure == "legs" else {"dt": 0.05}
+    config = HiPPORNNLayerConfig(measure=measure, gate=gate, memory_size=2, memory_order=d_state, **scale)
+    return HiPPORNNLayer(width, config)
+
+
+def stack(norm: str, prenorm: bool, width: int, d_state: int) -> ResidualStack:
+    config = StackConfig(n_layers=3, d_model=width, norm=norm, prenorm=prenorm)
+    layers = [layer(name, width, d_state, torch.float64) for name in ("s4-tied", "s4d-cut")]
+    model = ResidualStack([*layers, S5Layer(width, S5LayerConfig(d_state=d_state))], config).double()
+    model(torch.randn(5, 40, width, dtype=torch.float64))  # running statistics worth the name
+    return model
+
+
+def sashimi(name: str, width: int, d_state: int) -> Sashimi:
+    return Sashimi(ZOO[name](d_model=width, n_layers=1, d_state=d_state, pool=(2, 3), n_ssm=None, l_kernel=12))
+
+
+OTHERS: dict[str, Callable[[int, int], SequenceLayer]] = {
+    "s5": lambda width, d_state: S5Layer(width, S5LayerConfig(d_state=d_state, blocks=d_state // 2)),
+    "lru": lambda width, d_state: LRULayer(width, LRULayerConfig(d_state=d_state)),
+    "sashimi": partial(sashimi, "sashimi"),
+    "sashimi-unet": partial(sashimi, "sashimi-unet"),
+    **{
+        f"hippo-{measure}-{gate}": partial(hippo_rnn, measure, gate)
+        for measure, gate in product(("legs", "legt", "lagt"), ("none", "gru", "lstm"))
+    },
+    **{
+        f"stack-{norm}-{'before' if prenorm else 'after'}": partial(stack, norm, prenorm)
+        for norm, prenorm in product(("layer", "batch", "none"), (True, False))
+    },
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    L=LENGTHS,
+    batch=st.integers(1, 3),
+    width=st.sampled_from([2, 4]),
+    d_state=st.sampled_from([2, 4, 6]),
+    bounds=BOUNDS,
+    rate=st.sampled_from([1.0, 2.0]),
+    seed=st.integers(0, 100),
+)
+def test_other_layers_and_backbones(
+    name: str, L: int, batch: int, width: int, d_state: int, bounds: list[int], rate: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    model = OTHERS[name](width, d_state).double().eval()
+    assert_forms_agree(model, torch.randn(batch, L, width), bounds, 1.0 if name == "lru" else rate)
 
 
 @pytest.mark.parametrize("name", MIMO)
@@ -186,26 +247,6 @@ def test_the_backward_scan_is_the_forward_one_of_the_reversed_input(name: str) -
     torch.testing.assert_close(model(u.flip(1))[0].flip(1), model(u)[0], rtol=1e-10, atol=1e-10)
     with pytest.raises(ValueError, match="needs the future"):
         model.initial_state(2)
-
-
-@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
-@pytest.mark.parametrize("prenorm", [True, False])
-def test_a_stack_in_evaluation(norm: str, prenorm: bool) -> None:
-    torch.manual_seed(2)
-    stack = StackConfig(n_layers=3, d_model=6, norm=norm, prenorm=prenorm, dropout=0.2)
-    names = ("s4-tied", "s4d-bilinear", "s4d-cut")
-    layers = [layer(name, 6, 4, torch.float64) for name in names]
-    model = ResidualStack(layers, stack).double()
-    u = torch.randn(3, 29, 6, dtype=torch.float64)
-    model(torch.randn(5, 40, 6, dtype=torch.float64))  # running statistics worth the name
-    model.eval()
-    whole, none = model(u)
-    assert none is None
-    chunked, chunk_state = run_chunks(model, u, [4, 5, 20], 1.0)
-    stepped, step_state = run_steps(model, u, 1.0)
-    assert_same(chunked, whole, 1e-10)
-    assert_same(stepped, whole, 1e-10)
-    assert_same(chunk_state, step_state, 1e-10)
 
 
 def test_a_batch_norm_steps_with_running_statistics_in_training_too() -> None:

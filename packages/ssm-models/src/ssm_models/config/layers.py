@@ -103,8 +103,8 @@ class S4NDLayerConfig(LayerConfig):
     def axis(self, i: int) -> KernelConfig:
         """The kernel's configuration along axis i."""
         options = {each.name: getattr(self, each.name) for each in fields(KernelConfig)}
-        tied = self.size is not None and self.has_length
-        return KernelConfig(**{**options, "l_kernel": self.size[i] if tied else None})
+        l_kernel = self.size[i] if self.size is not None and self.has_length else None
+        return KernelConfig(**{**options, "l_kernel": l_kernel})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +131,11 @@ class HiPPORNNLayerConfig:
         for name in ("memory_size", "memory_order", "l_max"):
             require(getattr(self, name) >= 1, f"{name} is at least 1, not {getattr(self, name)}.")
         require(self.dt > 0, f"dt is positive, not {self.dt}.")
+        unused = "dt" if self.measure == "legs" else "l_max"
+        require(
+            getattr(self, unused) == getattr(HiPPORNNLayerConfig, unused),
+            f"{unused} has no meaning for measure={self.measure}; leave it out.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
