@@ -54,7 +54,7 @@ def einsum(equation: str, x: Tensor, y: Tensor) -> Tensor:
 
     def arrange(z: Tensor, names: str, *groups: list[str]) -> Tensor:
         order = [names.index(i) for group in groups for i in group]
-        return z.permute(order).reshape([math.prod(size[i] for i in group) for group in groups])
+        return z.permute(order).reshape([math.prod([size[i] for i in group]) for group in groups])
 
     product = bmm(arrange(x, left, batch, rows, summed), arrange(y, right, batch, summed, columns))
     names = batch + rows + columns
