@@ -1,7 +1,7 @@
 """Retrieval: pairs of papers from the release's files."""
 
 import pytest
-from ssm_data import DataError, Place
+from ssm_data import DataError, Place, aan
 from ssm_data.aan import FILES, Retrieval
 from ssm_data.collate import collate
 
@@ -23,7 +23,7 @@ def data(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _published(monkeypatch):
-    monkeypatch.setattr("ssm_data.aan.TRAIN_PAIRS", len(PAIRS))
+    monkeypatch.setattr("ssm_data.aan.PAIRS", dict.fromkeys(FILES, len(PAIRS)))
 
 
 def test_reads_pairs(tmp_path, data):
@@ -56,9 +56,10 @@ def test_refuses_other_rows(tmp_path, data, row):
         Retrieval().prepare(Place(data, tmp_path / "cache"), progress=False)
 
 
-def test_refuses_a_part_of_the_release(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("ssm_data.aan.TRAIN_PAIRS", 147_086)
-    with pytest.raises(DataError, match="3 pairs"):
+@pytest.mark.parametrize("split", FILES)
+def test_refuses_a_part_of_the_release(tmp_path, data, monkeypatch, split):
+    monkeypatch.setitem(aan.PAIRS, split, 4)
+    with pytest.raises(DataError, match=f"{FILES[split]} holds 3 pairs where the release has 4"):
         Retrieval().prepare(Place(data, tmp_path / "cache"), progress=False)
 
 

@@ -27,7 +27,7 @@ FILES = {
     "test": "new_aan_pairs.test.tsv",
 }
 FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", ".")
-TRAIN_PAIRS = 147_086
+PAIRS = {"train": 147_086, "val": 18_090, "test": 17_437}
 RELEASE = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 
 Row = tuple[int, str, str]
@@ -66,14 +66,18 @@ class Retrieval(Dataset):
         return Plan(key, partial(self._write_release, folder), f"reads {folder}", size, originals=originals)
 
     def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
-        tracked = partial(parallel.tracked, total=TRAIN_PAIRS, title="Retrieval", progress=progress)
-        rows = {split: tracked(read_release(folder / name)) for split, name in FILES.items()}
-        pairs = self._store(writer, rows)["train"]
-        if pairs != TRAIN_PAIRS:
-            raise DataError(
-                f"{folder / FILES['train']} holds {pairs:,} pairs where the release has {TRAIN_PAIRS:,}; "
-                f"take it from {RELEASE}."
+        rows = {
+            split: parallel.tracked(
+                read_release(folder / name), PAIRS[split], title=f"Retrieval, {split}", progress=progress
             )
+            for split, name in FILES.items()
+        }
+        for split, pairs in self._store(writer, rows).items():
+            if pairs != PAIRS[split]:
+                raise DataError(
+                    f"{folder / FILES[split]} holds {pairs:,} pairs where the release has {PAIRS[split]:,}; "
+                    f"take it from {RELEASE}."
+                )
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         self._store(writer, {split: iter(rows) for split, rows in miniatures.papers().items()})
