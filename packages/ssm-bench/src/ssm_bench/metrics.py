@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Metric:
         return "min" if self.lower_is_better else "max"
 
     @property
-    def best(self) -> Callable[..., float]:
+    def best(self) -> Callable[..., Any]:
         """``min`` or ``max``."""
         return min if self.lower_is_better else max
 

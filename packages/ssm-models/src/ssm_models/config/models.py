@@ -71,6 +71,7 @@ class S4Config(StackConfig, LayerConfig):
 
     def for_length(self, l_max: int | tuple[int, ...]) -> Self:
         super().for_length(l_max)
+        assert isinstance(l_max, int)
         return replace(self, l_kernel=l_max) if self.has_length and self.l_kernel is None else self
 
 
@@ -85,10 +86,8 @@ class S4NDConfig(StackConfig, S4NDLayerConfig):
         require(self.decoder == "pool", "Several axes have no last element; set decoder=pool.")
 
     def for_length(self, l_max: int | tuple[int, ...]) -> Self:
-        require(
-            isinstance(l_max, tuple) and len(l_max) == self.dim,
-            f"The model runs over dim={self.dim} axes, so it takes the extent along each, not {l_max}.",
-        )
+        if not isinstance(l_max, tuple) or len(l_max) != self.dim:
+            raise ValueError(f"The model runs over dim={self.dim} axes, so it takes the extent along each, not {l_max}.")
         return self if self.size is not None else replace(self, size=l_max)
 
 
