@@ -87,7 +87,7 @@ class S4NDConfig(StackConfig, S4NDLayerConfig):
 
     def for_length(self, l_max: int | tuple[int, ...]) -> Self:
         if not isinstance(l_max, tuple) or len(l_max) != self.dim:
-            raise ValueError(f"The model runs over dim={self.dim} axes, so it takes the extent along each, not {l_max}.")
+            raise ValueError(f"The model has dim={self.dim} axes and takes the extent along each, not {l_max}.")
         return self if self.size is not None else replace(self, size=l_max)
 
 
