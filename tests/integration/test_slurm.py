@@ -28,7 +28,6 @@ LACKING = [
     program for program in ("munged", "slurmctld", "slurmd") if not shutil.which(program, path="/usr/sbin:/sbin")
 ]
 pytestmark = [
-    pytest.mark.xdist_group("slurm"),
     pytest.mark.skipif(os.geteuid() != 0, reason="a SLURM cluster of its own needs root"),
     pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)} (apt-get install slurm-wlm munge)"),
 ]
