@@ -91,12 +91,12 @@ class Cluster:
     def jobs(self) -> list[Job]:
         return find_jobs(self.folder / "runs")
 
-    def finish(self, seconds: float = 240) -> list[Job]:
+    def finish(self, seconds: float = 600) -> list[Job]:
         """Wait until no cell is queued or running."""
         self.wait_for(lambda: not any(job.active for job in self.jobs()), seconds)
         return self.jobs()
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, [(job.name, job.state, job.note) for job in self.jobs()]
@@ -234,7 +234,7 @@ def test_two_arrays_over_the_same_cells_do_each_once(cluster: Cluster, monkeypat
     cluster.profile(setup=["export PACE=0.02"])
     place, runs = Place(None, default_cache()), cluster.folder / "runs"
     launches = [slurm.submit(plan, place, runs, ["lra"], cluster.folder / "profile.yaml") for _ in range(2)]
-    cluster.wait_for(lambda: not slurm_command("squeue", "--noheader").strip(), 120)
+    cluster.wait_for(lambda: not slurm_command("squeue", "--noheader").strip())
     assert [job.state for job in cluster.jobs()] == ["done"] * 2
     for job in cluster.jobs():
         assert job.status is not None
