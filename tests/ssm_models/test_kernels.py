@@ -1,11 +1,13 @@
 """Kernels and layers against their formulas, gradcheck, float32 accuracy, compilation, mixed precision."""
 
+import copy
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from ssm_core.backends import use_backend
+from ssm_kernels.host import compiler
 from ssm_models.config import Interface, KernelConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
 from ssm_models.kernels import make_kernel
 from ssm_models.kernels.parameters import TRANSFORMS, inverse
@@ -242,13 +244,26 @@ ACCURACY = {
     "dss-exp": {"kernel": "diagonal", "init": "diag-legs", "disc": "zoh", "B_init": "constant"},
     "dss-softmax": {"kernel": "diagonal", "init": "diag-legs", "disc": "dss", "real_transform": "none"},
     "lssl": {"kernel": "dense", "init": "legs"},
+    "ema": {"kernel": "ema", "dt_tie": False},
 }
+
+
+def with_steps(name: str, dt: float, d_state: int = 16, **changes: None) -> torch.nn.Module:
+    """A kernel of ACCURACY whose step sizes are all dt; for a moving average, the weights p of its inputs."""
+    torch.manual_seed(0)
+    options = {"d_state": d_state, **ACCURACY[name], **changes}
+    if name != "ema":
+        return make_kernel(2, 1, KernelConfig(dt_min=dt, dt_max=dt, **options))
+    kernel = make_kernel(2, 1, KernelConfig(**options))
+    torch.nn.init.constant_(kernel.delta, float(torch.logit(torch.tensor(dt), eps=1e-6)))
+    return kernel
 
 
 def direct_sum(kernel: torch.nn.Module, L: int) -> Tensor:
     """The kernel as its sum, in the precision of its parameters.
 
-    For S4 the sum of the Cauchy product, for LSSL power by power, for the softmax as its paper writes it.
+    For S4 the sum of the Cauchy product, for LSSL power by power, for the softmax as its paper writes it, for a moving
+    average that of its exponentials.
     """
     if kernel.config.kernel == "dense":
         A_bar, x, C = kernel._recurrence(1.0)
@@ -270,22 +285,23 @@ def direct_sum(kernel: torch.nn.Module, L: int) -> Tensor:
 @pytest.mark.parametrize("name", ACCURACY)
 def test_float32_accuracy(name: str, dt: float, L: int) -> None:
     """No worse than 4 times the error of the direct sum in float32; for a tied kernel, of that of the plain one."""
-    options = {"d_state": 16, "dt_min": dt, "dt_max": dt, **ACCURACY[name]}
-
-    @torch.no_grad()
-    def error(of: Callable[[torch.nn.Module, int], Tensor], **changes: None) -> float:
-        torch.manual_seed(0)
-        kernel = make_kernel(2, 1, KernelConfig(**{**options, **changes}))
-        truth = of(make_double(kernel), L)
-        return float((of(kernel, L) - truth).abs().max() / truth.abs().max())
-
-    assert error(lambda kernel, L: kernel(L)) <= 4 * error(direct_sum, l_kernel=None)
+    ours = float32_error(lambda kernel: kernel(L), with_steps(name, dt))
+    assert ours <= 4 * float32_error(lambda kernel: direct_sum(kernel, L), with_steps(name, dt, l_kernel=None))
 
 
-def make_double(kernel: torch.nn.Module) -> torch.nn.Module:
-    clone = type(kernel)(kernel.d_model, len(kernel.C), kernel.config)
-    clone.load_state_dict(kernel.state_dict())
-    return clone.double()
+@torch.no_grad()
+def float32_error(taps: Callable[[torch.nn.Module], Tensor], kernel: torch.nn.Module) -> float:
+    """The largest error of a kernel's taps, relative to the largest tap in float64."""
+    truth = taps(copy.deepcopy(kernel).double())
+    return float((taps(kernel) - truth).abs().max() / truth.abs().max())
+
+
+@pytest.mark.parametrize("L", [1024, 16384, 65536])
+def test_free_taps_are_the_parameters(L: int) -> None:
+    """Their direct sum has one term, so they have no error at all."""
+    kernel = make_kernel(2, 1, KernelConfig(kernel="free", l_max=65536))
+    assert kernel(L).dtype == torch.float32
+    assert torch.equal(kernel(L), kernel.kernel[..., :L])
 
 
 @pytest.mark.parametrize("name", ["s4", "s4d"])
@@ -307,6 +323,29 @@ def test_a_stack_compiles_whole_and_trains(name: str) -> None:
             optimizer.step()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.skipif(compiler() is None, reason="torch's compiler for CPUs needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
+def test_the_default_compiler_agrees_with_eager_training() -> None:
+    """One layer, for the sake of time."""
+    torch.manual_seed(0)
+    config = ZOO["s4d"](d_model=4, d_state=4, n_layers=1)
+    eager = build_backbone(config)
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True)
+    x, target = torch.randn(2, 2, 20, 4)
+    losses = []
+    for model in (eager, compiled):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        losses.append([])
+        for _ in range(4):
+            loss = torch.nn.functional.mse_loss(model(x)[0], target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+    assert losses[0][-1] < 0.95 * losses[0][0]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["s4", "s4d", "s5", "lru"])
