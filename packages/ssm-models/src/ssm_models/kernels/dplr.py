@@ -153,8 +153,9 @@ class _DPLR:
         """D P S (R, H, M, 2)."""
         DP = cmul(D, self.P)
         small = einsum("rhn,shn->hrs", row(conj(self.P)), DP.flatten(-2))
-        S = torch.linalg.inv(torch.eye(len(DP), dtype=DP.dtype, device=DP.device) + small)
-        return einsum("rhmi,hrs->shmi", DP, S)
+        # In float64, as the backward pass of an inverse makes products that reduced precision would round.
+        S = torch.linalg.inv(torch.eye(len(DP), device=DP.device) + small.double())
+        return einsum("rhmi,hrs->shmi", DP, S.to(DP.dtype))
 
     def diagonal(self) -> Tensor:
         """The diagonal part of A_bar (H, M, 2)."""
