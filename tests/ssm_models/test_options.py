@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ssm_core.hippo import ALIASES, MEASURES
 from ssm_core.initialize import COMBINATIONS, DIAGONALS
+from ssm_core.ops import long_conv
 from ssm_models.config import KernelConfig
 from ssm_models.kernels import KERNELS, make_kernel
+from torch import Tensor
 
 DIAGONAL = (*DIAGONALS, "hippo", "linear", "inverse", "quadratic", "random")
 INITS = (
@@ -73,6 +77,60 @@ def test_every_initialisation_runs_where_it_has_a_meaning(kernel: str, init: str
         elif name != "B_clip" or not init.startswith("fou"):  # the B of a Fourier measure is real: nothing to clip
             same = changed[0] == plain[0] and torch.equal(changed[1], plain[1])
             assert not same, f"{name}={value} is accepted and does nothing"
+
+
+def accepted(options: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Those of the named options that go with the ones before."""
+    for name in names:
+        try:
+            KernelConfig(**options | {name: OPTIONS[name]})
+        except ValueError:
+            continue
+        options = options | {name: OPTIONS[name]}
+    return options
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    kernel=st.sampled_from(["diagonal", "dplr", "dense"]),
+    init=st.sampled_from(INITS),
+    names=st.lists(st.sampled_from(sorted(OPTIONS)), unique=True, max_size=8),
+    L=st.sampled_from([1, 2, 5, 13, 31, 67]),
+    cut=st.integers(1, 66),
+    seed=st.integers(0, 100),
+)
+def test_the_three_forms_of_drawn_options(
+    kernel: str, init: str, names: list[str], L: int, cut: int, seed: int
+) -> None:
+    """The convolution, two chunks and steps, in outputs, states and gradients."""
+    torch.manual_seed(seed)
+    try:
+        made = make_kernel(4, 2, KernelConfig(**accepted(base(kernel, init), names))).double()
+    except ValueError as error:
+        assert_sentence(str(error))
+        return
+    u = torch.randn(2, L, 4, dtype=torch.float64, requires_grad=True)
+    inputs = [u, *(p for p in made.parameters() if p.requires_grad)]
+    whole = long_conv(u, made(L))
+    chunked, state = [], made.initial_state(2)
+    for chunk in u.split([cut, L - cut] if cut < L else [L], 1):
+        y, state = made.scan(chunk, state)
+        chunked.append(y)
+    stepped, final, step = [], made.initial_state(2), made.stepper()
+    for sample in u.unbind(1):
+        y, final = step(sample, final)
+        stepped.append(y)
+    assert_equal(state, final)
+    weights = torch.randn_like(whole)
+    expected = torch.autograd.grad((whole * weights).sum(), inputs)
+    for form in (torch.cat(chunked, 1), torch.stack(stepped, 1)):
+        assert_equal(form, whole)
+        for mine, each in zip(torch.autograd.grad((form * weights).sum(), inputs), expected, strict=True):
+            assert_equal(mine, each)
+
+
+def assert_equal(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10 * max(1.0, float(expected.detach().abs().max())))
 
 
 @pytest.mark.parametrize("kernel", ["ema", "free"])

@@ -144,20 +144,6 @@ def test_in_float64(
     assert_forms_agree(model, torch.randn(batch, L, width), bounds, rate)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_in_float32(name: str) -> None:
-    torch.manual_seed(1)
-    model = layer(name, 8, 8, torch.float32)
-    u = torch.randn(2, 61, 8)
-    with torch.no_grad():
-        whole, _ = model(u)
-        chunked, chunk_state = run_chunks(model, u, [1, 17, 40], 1.0)
-        stepped, step_state = run_steps(model, u, 1.0)
-    assert_same(chunked, whole, 2e-4)
-    assert_same(stepped, whole, 2e-4)
-    assert_same(chunk_state, step_state, 2e-4)
-
-
 MIMO = {
     "s5": (S5Layer, S5LayerConfig(d_state=8, blocks=2)),
     "lru": (LRULayer, LRULayerConfig(d_state=5, r_min=0.2, r_max=0.99)),
@@ -233,6 +219,30 @@ def test_other_layers_and_backbones(
     torch.manual_seed(seed)
     model = OTHERS[name](width, d_state).double().eval()
     assert_forms_agree(model, torch.randn(batch, L, width), bounds, 1.0 if name == "lru" else rate)
+
+
+@pytest.mark.parametrize("name", [*OPTIONS, *OTHERS])
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    L=LENGTHS,
+    batch=st.integers(1, 3),
+    width=st.sampled_from([4, 8]),
+    d_state=st.sampled_from([2, 4, 8]),
+    bounds=BOUNDS,
+    seed=st.integers(0, 100),
+)
+def test_in_float32(name: str, L: int, batch: int, width: int, d_state: int, bounds: list[int], seed: int) -> None:
+    torch.manual_seed(seed)
+    model = OTHERS[name](width, d_state) if name in OTHERS else layer(name, width, d_state, torch.float32)
+    model = model.float().eval()
+    u = torch.randn(batch, L, width)
+    with torch.no_grad():
+        whole, _ = model(u)
+        chunked, chunk_state = run_chunks(model, u, bounds, 1.0)
+        stepped, step_state = run_steps(model, u, 1.0)
+    assert_same(chunked, whole, 2e-4)
+    assert_same(stepped, whole, 2e-4)
+    assert_same(chunk_state, step_state, 2e-4)
 
 
 @pytest.mark.parametrize("name", MIMO)
