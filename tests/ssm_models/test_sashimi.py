@@ -8,6 +8,8 @@ from ssm_models.backbones.norms import ScalarNorm
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.checkpoints.reference import sashimi_parameters
 from ssm_models.config import Interface, SashimiConfig
+from ssm_models.kernels.diagonal import DiagonalKernel
+from ssm_models.kernels.dplr import DPLRKernel
 from ssm_models.model import build_model
 from ssm_models.zoo import ZOO
 
@@ -116,6 +118,30 @@ def test_published_names(unet: bool) -> None:
     assert all(found[key] is ours[key] for key in ours)
 
 
+@pytest.mark.parametrize("kind", ["relu", "glu"])
+def test_an_activation_between_scales(kind: str) -> None:
+    scale, plain = (backbone(False, pool_act=each, pool_weight_norm=False).scales[0] for each in (kind, "none"))
+    x, z = torch.randn(2, 6, 4, dtype=torch.float64), torch.randn(2, 3, 8, dtype=torch.float64)
+    if kind == "relu":
+        torch.testing.assert_close(scale.coarsen(x), plain.coarsen(x).relu())
+        torch.testing.assert_close(scale.refine(z), plain.refine(z).relu())
+        return
+    values, gates = scale.down(x.view(2, 3, 2, 4).mT.flatten(-2)).chunk(2, -1)
+    torch.testing.assert_close(scale.coarsen(x), values * torch.sigmoid(gates))
+    assert scale.refine(z).shape == (2, 6, 4)
+
+
+def test_the_center_has_options_of_its_own() -> None:
+    model = backbone(False, l_kernel=13, center={"kernel": "diagonal", "disc": "zoh", "d_state": 6, "n_ssm": 2})
+    kernel = model.center[0].layer.kernel
+    assert (type(kernel), kernel.A_imag.shape) == (DiagonalKernel, (2, 3))
+    finer = [scale.after[0].layer.kernel for scale in model.scales]
+    assert [(type(each), each.config.l_kernel) for each in finer] == [(DPLRKernel, 13), (DPLRKernel, 7)]
+    model = backbone(False, l_kernel=13, center={"channels": 2})
+    assert model.center[0].layer.D.shape == (2, 16)
+    assert model.center[0].layer.kernel.config.l_kernel == 3
+
+
 def test_a_scalar_norm_has_one_scale_and_one_shift() -> None:
     norm, x = ScalarNorm(5).double(), torch.randn(3, 5, dtype=torch.float64)
     with torch.no_grad():
@@ -131,6 +157,9 @@ def test_refusals() -> None:
         ({"expand": 0}, "expand is at least 1"),
         ({"ff": -1}, "ff is a width factor"),
         ({"l_max": 9}, "leave l_max out"),
+        ({"center": {"pool": (2,)}}, "of which pool is none"),
+        ({"center": {"l_kernel": 4}}, "of which l_kernel is none"),
+        ({"center": {"kernel": "diagonal", "rank": 2}}, "rank has no meaning for kernel=diagonal"),
     ):
         with pytest.raises(ValueError, match=sentence):
             SashimiConfig(**options)

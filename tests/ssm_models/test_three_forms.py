@@ -182,15 +182,17 @@ def stack(norm: str, prenorm: bool, width: int, d_state: int) -> ResidualStack:
     return model
 
 
-def sashimi(name: str, width: int, d_state: int) -> Sashimi:
-    return Sashimi(ZOO[name](d_model=width, n_layers=1, d_state=d_state, pool=(2, 3), n_ssm=None, l_kernel=12))
+def sashimi(name: str, options: dict, width: int, d_state: int) -> Sashimi:
+    sizes = {"d_model": width, "n_layers": 1, "d_state": d_state, "pool": (2, 3), "n_ssm": None, "l_kernel": 12}
+    return Sashimi(ZOO[name](**sizes, **options))
 
 
 OTHERS: dict[str, Callable[[int, int], SequenceLayer]] = {
     "s5": lambda width, d_state: S5Layer(width, S5LayerConfig(d_state=d_state, blocks=d_state // 2)),
     "lru": lambda width, d_state: LRULayer(width, LRULayerConfig(d_state=d_state)),
-    "sashimi": partial(sashimi, "sashimi"),
-    "sashimi-unet": partial(sashimi, "sashimi-unet"),
+    "sashimi": partial(sashimi, "sashimi", {}),
+    "sashimi-unet": partial(sashimi, "sashimi-unet", {}),
+    "sashimi-s4d-center": partial(sashimi, "sashimi", {"pool_act": "glu", "center": {"kernel": "diagonal"}}),
     **{
         f"hippo-{measure}-{gate}": partial(hippo_rnn, measure, gate)
         for measure, gate in product(("legs", "legt", "lagt"), ("none", "gru", "lstm"))

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from ssm_models.backbones.norms import LayerNorm
 from ssm_models.backbones.stack import ResidualBlock, chain_stepper
 from ssm_models.config import SashimiConfig
-from ssm_models.layers.base import SequenceLayer, State, Stepper, mask_padding
+from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, mask_padding
 from ssm_models.layers.feed_forward import FeedForward
 from ssm_models.layers.s4 import S4Layer
 
@@ -40,20 +40,22 @@ class Scale(nn.Module):
     ) -> None:
         super().__init__()
         self.factor = factor
+        self.activation = ACTIVATIONS[config.pool_act]
         self.before = nn.ModuleList(before)
-        self.down = nn.Linear(width * factor, width * config.expand)
-        self.up = nn.Linear(width * config.expand, width * factor)
+        gated = 2 if config.pool_act == "glu" else 1
+        self.down = nn.Linear(width * factor, width * config.expand * gated)
+        self.up = nn.Linear(width * config.expand, width * factor * gated)
         if config.pool_weight_norm:
             self.down, self.up = weight_norm(self.down), weight_norm(self.up)
         self.after = nn.ModuleList(after)
 
     def coarsen(self, x: Tensor) -> Tensor:
         """(B, L, H) to (B, L / factor, expand H)."""
-        return self.down(x.unflatten(1, (-1, self.factor)).mT.flatten(-2))
+        return self.activation(self.down(x.unflatten(1, (-1, self.factor)).mT.flatten(-2)))
 
     def refine(self, x: Tensor) -> Tensor:
         """(B, L, expand H) to (B, factor L, H)."""
-        return self.up(x).unflatten(-1, (-1, self.factor)).mT.flatten(1, 2)
+        return self.activation(self.up(x)).unflatten(-1, (-1, self.factor)).mT.flatten(1, 2)
 
 
 class Sashimi(SequenceLayer):
@@ -65,7 +67,7 @@ class Sashimi(SequenceLayer):
     sample says to the fine ones after it, states of the blocks after).
 
     Source: "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), section 4.2; the U-Net is
-    that of the authors' code.
+    that of the authors' code. Its interpolation of left-out samples is not here, as it takes the sample that follows.
 
     Args:
         config: the options.
@@ -77,19 +79,20 @@ class Sashimi(SequenceLayer):
         self.d_output = config.d_model
         scales, width, shrink = [], config.d_model, 1
         for factor in config.pool:
-            before = self._blocks(width, shrink) if config.unet else []
-            scales.append(Scale(before, self._blocks(width, shrink), width, factor, config))
+            before = self._blocks(width, shrink, config) if config.unet else []
+            scales.append(Scale(before, self._blocks(width, shrink, config), width, factor, config))
             width, shrink = width * config.expand, shrink * factor
         self.scales = nn.ModuleList(scales)
-        self.center = nn.ModuleList(self._blocks(width, shrink))
+        self.center = nn.ModuleList(self._blocks(width, shrink, config.at_center()))
         self.norm = LayerNorm(config.d_model)
 
-    def _blocks(self, width: int, shrink: int) -> list[ResidualBlock]:
+    def _blocks(self, width: int, shrink: int, layer: SashimiConfig) -> list[ResidualBlock]:
         config = self.config
-        length = None if config.l_kernel is None else math.ceil(config.l_kernel / shrink)
+        if layer.has_length and config.l_kernel is not None:
+            layer = replace(layer, l_kernel=math.ceil(config.l_kernel / shrink))
         blocks = []
         for _ in range(config.n_layers):
-            blocks.append(ResidualBlock(S4Layer(width, replace(config, l_kernel=length)), width, config))
+            blocks.append(ResidualBlock(S4Layer(width, layer), width, config))
             if config.ff:
                 network = FeedForward(width, config.ff, config.dropout, config.tie_dropout)
                 blocks.append(ResidualBlock(network, width, config))

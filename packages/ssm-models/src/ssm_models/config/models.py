@@ -1,10 +1,17 @@
 """Options of the whole models: a backbone, the layer inside it, encoder and decoder."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from ssm_models.config.checks import require, require_choices, require_divisible, require_share
-from ssm_models.config.layers import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
+from ssm_models.config.layers import (
+    Activation,
+    HiPPORNNLayerConfig,
+    LayerConfig,
+    LRULayerConfig,
+    S4NDLayerConfig,
+    S5LayerConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +108,8 @@ class SashimiConfig(S4Config):
     ff: width factor of the position-wise network after each S4 layer; 0: no such networks.
     unet: layers on the way to coarser scales too, and a skip around each layer.
     pool_weight_norm: the maps between scales are trained as direction and size.
+    pool_act: activation after these maps.
+    center: options of the S4 layers at the coarsest scale where they differ from those of the others.
     """
 
     pool: tuple[int, ...] = (4, 4)
@@ -108,6 +117,8 @@ class SashimiConfig(S4Config):
     ff: int = 2
     unet: bool = False
     pool_weight_norm: bool = True
+    pool_act: Activation = "none"
+    center: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,6 +126,15 @@ class SashimiConfig(S4Config):
         require(self.expand >= 1, f"expand is at least 1, not {self.expand}.")
         require(self.ff >= 0, f"ff is a width factor or 0, not {self.ff}.")
         require(self.l_max is None, "The scales of SaShiMi have no common kernel length; leave l_max out.")
+        options = {each.name for each in fields(LayerConfig)} - {"l_kernel"}
+        for name in self.center:
+            require(name in options, f"center has options of an S4 layer, of which {name} is none.")
+        if self.center:
+            self.at_center()
+
+    def at_center(self) -> Self:
+        """The same, with the options of the coarsest scale."""
+        return replace(self, center={}, l_kernel=None, **self.center)
 
 
 @dataclass(frozen=True, kw_only=True)
