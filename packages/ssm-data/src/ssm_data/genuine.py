@@ -22,7 +22,7 @@ from ssm_data.splits import Images, Pixels, Sequences, pictures
 
 TITLE = """# Data, checked on genuine files
 
-Written by `python -m ssm_data.genuine FOLDER > results/data/README.md` on {today}. A fact without a published value is
+Written by `python -m ssm_data.genuine FOLDER > results/data/genuine.md` on {today}. A fact without a published value is
 recorded so that another machine can be compared with it. Of releases that were there in part only the files
 that were there have been read.
 
