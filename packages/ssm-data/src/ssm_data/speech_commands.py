@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,15 @@ HOW_TO = (
     f"Get {ORIGINAL.url} ({ORIGINAL.size:,} bytes) and name the folder that holds the archive, "
     "or speech_commands_v0.02 with its content, with --data."
 )
+
+
+class Clips(NamedTuple):
+    """The clips of a source, in the order of their names: classes, lengths, and rows of the official val and test."""
+
+    source: Path
+    labels: np.ndarray
+    lengths: np.ndarray
+    official: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,7 @@ class _SpeechCommands(Dataset):
         official = {
             split: np.array([rows[name] for name in lists[file] if name in rows]) for split, file in LISTS.items()
         }
-        self._store(writer, signals, labels, self._split(labels, lengths, official, source))
+        self._store(writer, signals, labels, self._split(Clips(source, labels, lengths, official)))
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         waves, labels = zip(*miniatures.tones(len(self.words)).values(), strict=True)
@@ -154,10 +163,8 @@ class _SpeechCommands(Dataset):
         )
 
     @abstractmethod
-    def _split(
-        self, labels: np.ndarray, lengths: np.ndarray, official: dict[str, np.ndarray], source: Path
-    ) -> dict[str, np.ndarray]:
-        """Rows of each split, of clips in the order of their names."""
+    def _split(self, clips: Clips) -> dict[str, np.ndarray]:
+        """Rows of each split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,13 +178,11 @@ class SpeechCommands35(_SpeechCommands):
     # of such samples the 1e-5 that is added to it counts, and the inputs come out smaller.
     full_scale: ClassVar[int] = 2**30
 
-    def _split(
-        self, labels: np.ndarray, lengths: np.ndarray, official: dict[str, np.ndarray], source: Path
-    ) -> dict[str, np.ndarray]:
-        held_out = np.concatenate(list(official.values()))
-        splits = {"train": np.setdiff1d(np.arange(len(labels)), held_out)}
-        splits |= {split: np.sort(index) for split, index in official.items()}
-        check_sizes(splits, PUBLISHED35, source)
+    def _split(self, clips: Clips) -> dict[str, np.ndarray]:
+        held_out = np.concatenate(list(clips.official.values()))
+        splits = {"train": np.setdiff1d(np.arange(len(clips.labels)), held_out)}
+        splits |= {split: np.sort(index) for split, index in clips.official.items()}
+        check_sizes(splits, PUBLISHED35, clips.source)
         return splits
 
 
@@ -190,16 +195,14 @@ class SpeechCommands10(_SpeechCommands):
     words: ClassVar[tuple[str, ...]] = COMMANDS
     full_scale: ClassVar[int] = 2**15
 
-    def _split(
-        self, labels: np.ndarray, lengths: np.ndarray, official: dict[str, np.ndarray], source: Path
-    ) -> dict[str, np.ndarray]:
-        whole = np.flatnonzero(lengths == LENGTH)
+    def _split(self, clips: Clips) -> dict[str, np.ndarray]:
+        whole = np.flatnonzero(clips.lengths == LENGTH)
         if len(whole) != PUBLISHED10:
             raise DataError(
-                f"{source} does not hold the published clips: {len(whole):,} of the ten commands last a whole second, "
-                f"and {PUBLISHED10:,} should. {HOW_TO}"
+                f"{clips.source} does not hold the published clips: {len(whole):,} of the ten commands last a whole "
+                f"second, and {PUBLISHED10:,} should. {HOW_TO}"
             )
-        return stratified(whole, labels[whole])
+        return stratified(whole, clips.labels[whole])
 
 
 def stratified(rows: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -80,6 +80,10 @@ class _Task(Dataset):
         )
         return Prepared(spec, splits)
 
+    def _at_most(self, miniature: int, steps: int) -> int:
+        """A number of steps, which a miniature has fewer of."""
+        return min(steps, miniature) if self.miniature else steps
+
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Example:
         """One example."""
@@ -130,7 +134,7 @@ class Copying(_Task):
 
     @property
     def _memory(self) -> int:
-        return min(self.memory, 8) if self.miniature else self.memory
+        return self._at_most(8, self.memory)
 
     @property
     def shape(self) -> Shape:
@@ -165,7 +169,7 @@ class Adding(_Task):
 
     @property
     def shape(self) -> Shape:
-        return Shape(2, 1, min(self.l_max, 50) if self.miniature else self.l_max, 0)
+        return Shape(2, 1, self._at_most(50, self.l_max), 0)
 
     @property
     def chance(self) -> float:
@@ -188,9 +192,13 @@ class _Noise(_Task):
     step: float
     cutoff: float
 
+    def _require(self, option: str, least: int, most: int) -> None:
+        if not least <= (value := getattr(self, option)) <= most:
+            raise ValueError(f"{option} is {value}; of {self.l_max} steps it must be from {least} to {most}.")
+
     @property
     def _length(self) -> int:
-        return min(self.l_max, 200) if self.miniature else self.l_max
+        return self._at_most(200, self.l_max)
 
     def _noise(self, rng: np.random.Generator) -> np.ndarray:
         return white_noise(rng, self._length, self.step, self.cutoff)
@@ -213,8 +221,7 @@ class Delay(_Noise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.lag < self.l_max:
-            raise ValueError(f"lag is {self.lag}; it must be from 0 to below l_max, {self.l_max}.")
+        self._require("lag", 0, self.l_max - 1)
 
     def draw(self, rng: np.random.Generator) -> Example:
         noise = self._noise(rng)[:, None]
@@ -224,7 +231,7 @@ class Delay(_Noise):
 
     @property
     def _lag(self) -> int:
-        return min(self.lag, 20) if self.miniature else self.lag
+        return self._at_most(20, self.lag)
 
     @property
     def shape(self) -> Shape:
@@ -252,8 +259,7 @@ class Reconstruct(_Noise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.memory <= self.l_max:
-            raise ValueError(f"memory is {self.memory}; it must be from 1 to l_max, {self.l_max}.")
+        self._require("memory", 1, self.l_max)
 
     def draw(self, rng: np.random.Generator) -> Example:
         noise = self._noise(rng)
@@ -261,7 +267,7 @@ class Reconstruct(_Noise):
 
     @property
     def shape(self) -> Shape:
-        return Shape(1, min(self.memory, 20) if self.miniature else self.memory, self._length, 0)
+        return Shape(1, self._at_most(20, self.memory), self._length, 0)
 
     @property
     def chance(self) -> float:
