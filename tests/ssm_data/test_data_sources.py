@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -112,6 +113,19 @@ def test_broken_download_goes_on(tmp_path, server, resumable):
     assert server.ranges == [None, "bytes=500000-"]
     sources.download(published(server), tmp_path, progress=False)
     assert len(server.ranges) == 2
+
+
+def test_a_bar_tells_how_far_a_download_is(tmp_path, server, capsys):
+    server.allowed = 500_000
+    with pytest.raises(DataError):
+        sources.download(published(server), tmp_path, progress=True)
+    assert re.search(r"set\.tar\.gz .* 0\.5/1\.3 MB", capsys.readouterr().err)
+    server.allowed = len(CONTENT)
+    sources.download(published(server), tmp_path, progress=True)
+    assert re.search(r"set\.tar\.gz .* 1\.3/1\.3 MB", capsys.readouterr().err)
+    sources.download(published(server), tmp_path / "quiet", progress=False)
+    captured = capsys.readouterr()
+    assert captured.err == captured.out == ""
 
 
 def test_wrong_checksum_is_refused_and_not_kept(tmp_path, server):
