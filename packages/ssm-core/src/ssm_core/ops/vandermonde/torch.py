@@ -40,7 +40,7 @@ class _Vandermonde(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         c, coarse, fine = ctx.saved_tensors
-        total, moment = _contract(_blocks(grad, coarse, fine), coarse, fine, ctx.needs_input_grad[1])
+        total, moment = _contract(grad, coarse, fine, ctx.needs_input_grad[1])
         return _conj(2 * total), None if moment is None else _conj(_cmul_sum(2 * c, moment)), None
 
 
@@ -49,7 +49,7 @@ class _VandermondeTranspose(torch.autograd.Function):
     def forward(ctx: Any, u: Tensor, a: Tensor) -> Tensor:
         coarse, fine = _tables(a, u.shape[-1], u.shape[0])
         need_a = ctx.needs_input_grad[1]
-        total, moment = _contract(_blocks(u.flip(-1), coarse, fine), coarse, fine, need_a)
+        total, moment = _contract(u.flip(-1), coarse, fine, need_a)
         ctx.save_for_backward(coarse, fine, moment)
         ctx.length = u.shape[-1]
         return total
@@ -119,25 +119,18 @@ def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
     return out.view(H, c.shape[0], -1).transpose(0, 1)
 
 
-def _blocks(g: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
-    """g (C, H, L) padded and cut into (H, C L1, Q)."""
+def _contract(g: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -> tuple[Tensor, Tensor | None]:
+    """``sum_l g exp(a l)`` for g (C, H, L) and, for the gradient of a, ``sum_l l g exp(a l)``; each (C, H, M, 2)."""
+    C, H, L = g.shape
+    _, L1, _, M = coarse.shape
     Q = fine.shape[1]
-    g = torch.nn.functional.pad(g.transpose(0, 1), (0, coarse.shape[1] * Q - g.shape[-1]))
-    return g.reshape(g.shape[0], -1, Q)
-
-
-def _contract(blocks: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -> tuple[Tensor, Tensor | None]:
-    """``sum_l g exp(a l)`` and, for the gradient of a, ``sum_l g l exp(a l)``; each (C, H, M, 2)."""
-    H, L1, _, M = coarse.shape
-    Q = fine.shape[1]
-    inner = bmm(blocks, fine.flatten(2)).view(H, -1, L1, 2, M)
-    total = _cmul_sum_rows(coarse, inner)
-    if not with_moment:
-        return total, None
-    l1 = torch.arange(L1, dtype=fine.dtype, device=fine.device)[:, None, None]
-    l2 = torch.arange(Q, dtype=fine.dtype, device=fine.device)[:, None]
-    moment = bmm(blocks, l2 * fine.flatten(2)).view(H, -1, L1, 2, M)
-    return total, _cmul_sum_rows(coarse, moment + Q * l1 * inner)
+    rows = g.transpose(0, 1)
+    if with_moment:
+        rows = torch.cat((rows, rows * torch.arange(L, dtype=g.dtype, device=g.device)), 1)
+    rows = torch.nn.functional.pad(rows, (0, L1 * Q - L)).reshape(H, -1, Q)
+    inner = bmm(rows, fine.flatten(2)).view(H, -1, L1, 2, M)
+    sums = _cmul_sum_rows(coarse, inner)
+    return (sums[:C], sums[C:]) if with_moment else (sums, None)
 
 
 def _cmul_sum_rows(coarse: Tensor, inner: Tensor) -> Tensor:

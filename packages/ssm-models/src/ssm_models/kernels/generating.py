@@ -1,0 +1,178 @@
+"""The kernel of a DPLR system by its generating function at the roots of unity, in one of two ways.
+
+With ``g = 2 (1 - z) / (1 + z)`` for a root of unity z, it is ``2 / (1 + z) C (g - dt A)^-1 dt B``. The resolvent of
+the diagonal part is a sum over the poles, the low-rank part a correction by Woodbury's identity ("Efficiently
+Modeling Long Sequences with Structured State Spaces", arXiv:2111.00396, algorithm 1 and appendix C.3). Next to a
+pole that correction cancels the leading digits.
+"""
+
+import math
+from typing import Any
+
+import torch
+from ssm_core.complex import conj
+from ssm_core.ops import cauchy, vandermonde
+from ssm_core.ops.products import einsum
+from torch import Tensor
+
+from ssm_models.kernels.dplr_system import DPLR
+from ssm_models.kernels.real_form import low_rank, rotations, row
+
+
+def dplr_kernel(s: DPLR, C: Tensor, length: int) -> Tensor:
+    """The first ``length`` taps (C, H, length) of a system, for the ``C_tilde = C (I - A_bar^length)`` of that length.
+
+    On a CPU float64 is cheap enough to bear what the correction cancels, if no pole is extremely close to a node.
+    """
+    on_cpu = s.A.device.type == "cpu" and not torch.compiler.is_compiling()
+    return _by_fft(s, C, length) if on_cpu and _float64_suffices(s, length) else _by_cauchy(s, C, length)
+
+
+@torch.no_grad()
+def _float64_suffices(s: DPLR, length: int) -> bool:
+    """Whether float64 less the digits that are cancelled has those of the system's dtype.
+
+    Two digits are lost for each by which a pole is closer to a node than the next node is.
+    """
+    w = torch.view_as_complex(s.A * s.dt)
+    decay = -w.real / (1 - w / 2).abs().square()  # -log |a|, to first order
+    closest = (decay.min() * (length / (2 * math.pi))).double()
+    return bool(closest.square() * torch.finfo(s.A.dtype).eps >= torch.finfo(torch.float64).eps)
+
+
+def _by_fft(s: DPLR, C: Tensor, length: int) -> Tensor:
+    """All nodes together, in float64.
+
+    For a pole ``w = dt Lambda`` and its image ``a = (1 + w/2) / (1 - w/2)`` under the bilinear rule, each term of the
+    resolvent is a geometric series,
+
+        2 / (1 + z) / (g - w) = 1 / (1 - w/2) / (1 - a z),    1 / (1 - a z) = sum_l a^l z^l / (1 - a^length),
+
+    so that the resolvent at all nodes is the real FFT of a Vandermonde product.
+    """
+    dtype, s, C = C.dtype, s.double(), C.double()
+    w = torch.view_as_complex(s.A * s.dt)
+    shift = 1 - w / 2
+    exponent = torch.log1p(w / shift)  # log a
+    v = torch.view_as_complex(s.numerators(C)) / (shift * -torch.expm1(exponent * length))
+    taps = vandermonde(torch.view_as_real(v).flatten(0, 1), torch.view_as_real(exponent), length)
+    r = _RealFFT.apply(taps).unflatten(0, v.shape[:2])  # (1+R, C+R, H, F)
+    angle = -2 * math.pi / length * torch.arange(r.shape[-1], dtype=torch.float64, device=r.device)
+    z = torch.polar(torch.ones_like(angle), angle)
+    return torch.fft.irfft(_correct(r, len(s.P), (1 + z) / 2)[0], n=length).to(dtype)
+
+
+class _RealFFT(torch.autograd.Function):
+    """``torch.fft.rfft`` over the last axis, with a gradient that is one real FFT too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.length = x.shape[-1]
+        return torch.fft.rfft(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        n = ctx.length
+        # The inverse transform counts each frequency twice, but the first and that of Nyquist.
+        half = torch.full((grad.shape[-1],), 0.5, dtype=grad.real.dtype, device=grad.device)
+        half[0] = 1
+        if n % 2 == 0:
+            half[-1] = 1
+        return torch.fft.irfft(grad * half, n=n, norm="forward")
+
+
+def _by_cauchy(s: DPLR, C: Tensor, length: int) -> Tensor:
+    """Node by node in the dtype of the system; those next to a pole, and the first, in float64."""
+    mean = _mean_response(s, C).to(C.dtype).unsqueeze(-1)
+    spectrum = torch.complex(mean, torch.zeros_like(mean))
+    if length > 1:
+        # On the unit circle the bilinear transform's nodes 2 (1 - omega) / (1 + omega) are imaginary.
+        angle = math.pi / length * torch.arange(1, length // 2 + 1, dtype=torch.float64, device=C.device)
+        y = 2 * torch.tan(angle)
+        v, w = s.numerators(C), s.A * s.dt
+        r = cauchy(v.flatten(0, 1), w, y.to(C.dtype)).unflatten(0, v.shape[:2])
+        (nodes,) = _correct(torch.view_as_complex(r), len(s.P))
+        if length > 2:
+            nearest = torch.round(length / math.pi * torch.atan(w[..., 1].detach().double().abs() / 2))
+            nearest = nearest.long().clamp(1, (length - 1) // 2) - 1  # (H, M)
+            nodes = _replace(nodes, nearest, _near_poles(s, C, y[nearest]).to(nodes.dtype))
+        # 2 / (1 + omega), the factor of the bilinear rule, is 1 + i y / 2.
+        factor = torch.complex(torch.ones_like(y), y / 2).to(nodes.dtype)
+        spectrum = torch.cat((spectrum, nodes * factor), -1)
+    return torch.fft.irfft(spectrum, n=length)
+
+
+def _mean_response(s: DPLR, C: Tensor) -> Tensor:
+    """The generating function at frequency 0, ``-C A^-1 B``, real (C, H), float64.
+
+    The poles of all slow modes lie next to this node, where the low-rank correction would cancel the
+    leading digits; the whole A is far from singular, so it is solved as one matrix.
+    """
+    s = s.double()
+    x = torch.linalg.solve(low_rank(s.P, conj(s.P)) - rotations(s.A), s.B.flatten(-2))
+    return einsum("chn,hn->ch", row(C.double()), x)
+
+
+def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
+    """The corrected resolvent, complex (C, H, J), at nodes y (H, J) that lie next to a pole, in float64.
+
+    There the low-rank correction would cancel as many leading digits as the pole is closer than the next node.
+    So the nearest mode x of each node is left out of the sums. Its own equation, ``delta x = dt (B - P q)`` with
+    ``delta = i y - w`` and the correction's unknowns q, is eliminated last, and nothing is divided by delta.
+    """
+    s, C = s.double(), C.double()
+    w = s.A * s.dt
+    decay, frequency = -w[..., 0].unsqueeze(1), w[..., 1].abs().unsqueeze(1)  # (H, 1, M)
+    y = y.unsqueeze(-1)
+    near = ((y - frequency).square() + decay.square()).argmin(-1)  # (H, J)
+    apart = torch.arange(w.shape[1], device=w.device) != near.unsqueeze(-1)
+    # A conjugate pair of terms is (a + i y b) / (|w|^2 - y^2 - 2 i y Re w) with a = -2 Re v w^* and b = 2 Re v.
+    v = s.numerators(C)
+    ab = torch.stack((-2 * (v * w).sum(-1), 2 * v[..., 0])).permute(3, 0, 1, 2, 4)  # (H, 2, 1+R, C+R, M)
+    real = torch.where(apart, decay.square() + (frequency - y) * (frequency + y), 1)
+    imag = 2 * y * decay
+    inverse = torch.stack((real, -imag)) * (apart / (real.square() + imag.square()))  # (2, H, J, M)
+    product = einsum("hzom,rhjm->rzohj", ab.flatten(2, 3), inverse).unflatten(2, ab.shape[2:4])
+    (a_real, b_real), (a_imag, b_imag) = product
+    y, decay, frequency = y[..., 0], decay[:, 0].gather(1, near), frequency[:, 0].gather(1, near)
+    r = torch.complex(a_real - y * b_imag, a_imag + y * b_real)  # (1+R, C+R, H, J)
+
+    below = (w[..., 1] < 0).gather(1, near)
+
+    def at_the_mode(x: Tensor) -> Tensor:
+        """The entries of x (K, H, M, 2) for the member of the pair at ``+ i frequency``, complex (K, H, J)."""
+        real, imag = (each.gather(2, near.expand(len(x), *near.shape)) for each in x.unbind(-1))
+        return torch.complex(real, torch.where(below, -imag, imag))
+
+    outputs = len(C)
+    left, right = at_the_mode(torch.cat((s.B[None], s.P))), at_the_mode(torch.cat((C, conj(s.P))))
+    left_dt = left * s.dt[..., 0].expand(w.shape[:2]).gather(1, near)
+    r = r + left_dt.conj()[:, None] * right.conj() / torch.complex(decay, y + frequency)  # the other member
+    r = torch.cat((r[:, :outputs], left_dt[:, None], r[:, outputs:]), 1)
+    row = torch.cat((-right[:outputs], torch.complex(decay, y - frequency)[None], -right[outputs:]))
+    r = _correct(torch.cat((r[:1], row[None], r[1:])), len(s.P))
+    return r[0, :-1] - r[0, -1] * (r[1, :-1] / r[1, -1])
+
+
+def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """``nodes`` (C, H, F) with ``values`` (C, H, J) at ``index`` (H, J); equal indices have equal values."""
+    count = values.real.new_zeros(nodes.shape[1:]).scatter_add_(1, index, torch.ones_like(values.real[0]))
+    kept = torch.where(count > 0, 0, nodes)
+    return kept.scatter_add(2, index.expand(values.shape), values / count.gather(1, index))
+
+
+def _correct(r: Tensor, R: int, factor: Tensor | float = 1.0) -> Tensor:
+    """The low-rank correction of resolvents r, complex (..+R, ..+R, H, F), whose last R inputs and outputs are P, P^*.
+
+    ``r[B, C] - r[B, P^*] (1 + r[P, P^*])^-1 r[P, C]`` by elimination, for resolvents ``factor r``; what is left is
+    divided by the factor again. It needs no pivoting: on the imaginary axis a stable Lambda gives ``r[P, P^*]`` a
+    positive Hermitian part.
+
+    Returns:
+        Complex (.., .., H, F).
+    """
+    for _ in range(R):
+        inputs, last = r.split((len(r) - 1, 1))
+        (r, column), (row, corner) = (each.split((each.shape[1] - 1, 1), 1) for each in (inputs, last))
+        r = r - column * (row * (factor / (1 + factor * corner)))
+    return r

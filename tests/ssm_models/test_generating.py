@@ -1,0 +1,74 @@
+"""The DPLR kernel's generating function: both ways to it agree, and the quick one is taken where it is exact."""
+
+import math
+
+import pytest
+import torch
+from ssm_models.config import KernelConfig
+from ssm_models.kernels import generating
+from ssm_models.kernels.dplr import DPLRKernel
+from ssm_models.kernels.dplr_system import DPLR
+from torch import Tensor
+
+
+def system(init: str, rank: int, L: int, dt: float, dtype: torch.dtype = torch.float64) -> tuple[DPLR, Tensor]:
+    """A random system and its C_tilde for the length L, leaves of the graph."""
+    torch.manual_seed(0)
+    config = KernelConfig(kernel="dplr", init=init, rank=rank, d_state=8, l_kernel=L, dt_min=dt, dt_max=dt)
+    s = DPLRKernel(3, 2, config).to(dtype)._dplr(1.0)
+    s = DPLR(*(each.detach().requires_grad_() for each in leaves(s)))
+    return s, s.C
+
+
+def leaves(s: DPLR) -> tuple[Tensor, ...]:
+    return s.A, s.B, s.C, s.dt, s.P
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("L", [1, 2, 7, 64, 101])
+@pytest.mark.parametrize("dt", [1e-3, 0.1])
+def test_both_ways_agree_in_value_and_gradients(rank: int, L: int, dt: float) -> None:
+    s, C = system("legs", rank, L, dt)
+    quick, exact = generating._by_fft(s, C, L), generating._by_cauchy(s, C, L)
+    torch.testing.assert_close(quick, exact, rtol=0, atol=1e-11 * exact.abs().max().item())
+    weights = torch.randn_like(exact)
+    # A kernel of one tap does not depend on dt.
+    ones, others = (torch.autograd.grad(k, leaves(s), weights, materialize_grads=True) for k in (quick, exact))
+    for one, other in zip(ones, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9 * max(1.0, other.abs().max().item()))
+
+
+def test_the_gradient_of_the_real_fft() -> None:
+    for n in (1, 2, 5, 8):
+        assert torch.autograd.gradcheck(
+            generating._RealFFT.apply, (torch.randn(2, n, dtype=torch.float64, requires_grad=True),)
+        )
+
+
+def test_float64_suffices_unless_a_pole_is_extremely_close() -> None:
+    """And where it does, what is lost next to a pole is less than float32 shows."""
+    L, frequency = 64, 2 * math.pi * 5 / 64
+    for distance in (1.0, 1e-2, 1e-4, 1e-6, 1e-8):
+        s, C = system("legs", 1, L, 0.1)
+        with torch.no_grad():  # the first mode next to the fifth node, the nearer the less it decays
+            s.A[:, 0, 0] = -distance * 2 * math.pi / L / s.dt[:, 0, 0]
+            s.A[:, 0, 1] = 2 * math.tan(frequency / 2) / s.dt[:, 0, 0]
+        single = DPLR(*(each.detach().float() for each in leaves(s)))
+        suffices = generating._float64_suffices(single, L)
+        assert suffices == (distance >= 1e-4)
+        assert not generating._float64_suffices(s, L)
+        quick, exact = generating._by_fft(s, C, L), generating._by_cauchy(s, C, L)
+        error = (quick - exact).abs().max() / exact.abs().max()
+        assert error < torch.finfo(torch.float32).eps or not suffices
+
+
+def test_the_kernel_of_a_system_with_a_resonance_is_the_same_in_float32() -> None:
+    for distance in (1e-3, 1e-6):
+        s, _ = system("legs", 1, 64, 0.1)
+        with torch.no_grad():
+            s.A[:, 0, 0] = -distance
+        single = DPLR(*(each.detach().float() for each in leaves(s)))
+        found = generating.dplr_kernel(single, single.C, 64)
+        assert found.dtype == torch.float32
+        exact = generating._by_cauchy(single.double(), single.C.double(), 64)
+        assert (found - exact).abs().max() < 1e-5 * exact.abs().max()
