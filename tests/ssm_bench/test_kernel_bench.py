@@ -3,18 +3,26 @@
 import argparse
 import csv
 import dataclasses
+import math
 import subprocess
 import sys
 
 import pytest
 import torch
+from ssm_bench.catalog import benchmark
 from ssm_bench.cli import main
-from ssm_bench.kernel_bench import measure, plot, problems
-from ssm_bench.kernel_bench.grid import NAMES, Problem, sweep
+from ssm_bench.kernel_bench import measure, memory, models, plot, problems, report
+from ssm_bench.kernel_bench.grid import NAMES, Problem, grid, sweep
+from ssm_bench.kernel_bench.profile import KINDS, profile
+from ssm_bench.recipe import compose_recipe
 from ssm_core.backends import OPERATORS, Backend, Implementation
 
 CPU = torch.device("cpu")
-SMALL = {name: Problem(name, 2, 20, 8, 1 if name == "ssm_step" else 33) for name in NAMES}
+TRAINED = [name for name in NAMES if name.endswith("-training")]
+SMALL = {name: Problem(name, 2, 20, 8, 33, layers=2 if name in TRAINED else 0) for name in NAMES}
+SMALL["ssm_step"] = Problem("ssm_step", 2, 20, 8, 1)
+SMALL["sashimi-step"] = Problem("sashimi-step", 2, 4, 4, 1, layers=1)
+TOP = measure.Ceiling(1e10, 1e10)
 
 
 @pytest.fixture(autouse=True)
@@ -30,33 +38,105 @@ def test_every_operator_is_in_the_grid():
     assert set(OPERATORS) <= set(NAMES)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_grid_has_every_name_and_the_sizes_of_the_papers(device):
+    assert {problem.name for problem in grid(device)} == set(NAMES)
+    for problem in grid(device):
+        if problem.name in TRAINED:
+            suite, task, model = models.TRAINED[problem.name]
+            recipe, _ = compose_recipe(benchmark(suite), task, model, "paper", None, [])
+            assert (recipe.model.d_model, recipe.model.d_state) == (problem.H, problem.N)
+            assert getattr(recipe.data, "l_max", benchmark(suite).tasks[task]["shape"]["l_max"]) == problem.L
+            whole = problem.layers == recipe.model.n_layers
+            assert whole == (device == "cuda" or task == "path-x")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_back_ends_compute_the_same(name):
-    case = problems.make_case(SMALL[name], CPU).double()
-    cotangents = case.cotangents() if case.backward else None
-    expected = case.run("naive", cotangents)
+    case = problems.make_case(SMALL[name], CPU)
+    expected = case.results("naive", double=True)
     assert len(case.backends) > 1
     for backend in case.backends:
-        for one, other in zip(case.run(backend, cotangents), expected, strict=True):
+        for one, other in zip(case.results(backend, double=True), expected, strict=True):
+            assert one.dtype == torch.float64
             torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8 * other.abs().max().item())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_row_for_each_back_end_and_pass(name):
-    top = measure.Ceiling(1e10, 1e10)
-    rows, omissions = measure.measure(SMALL[name], CPU, top)
-    passes = {"forward"} if name == "ssm_step" else {"forward", "forward+backward"}
+def test_float32_is_no_worse_than_naive(name):
+    """By 4 times, from the rounding of one number on."""
+    L = 1 if SMALL[name].L == 1 else 300
+    case = problems.make_case(dataclasses.replace(SMALL[name], N=32, L=L), CPU)
+    truths = case.results("naive", double=True)
+    naive = measure.error(case, "naive", truths)
+    for backend in case.backends:
+        assert 0 < measure.error(case, backend, truths) <= 4 * max(naive, torch.finfo(torch.float32).eps)
+
+
+@pytest.mark.parametrize("name", ["s4d-layer", "s4-layer"])
+def test_a_compiled_layer_is_the_layer(name):
+    """Output and every gradient."""
+    case = problems.make_tensor_case(SMALL[name], CPU)
+    compiled = dataclasses.replace(case, function=torch.compile(case.function, fullgraph=True, backend="aot_eager"))
+    for one, other in zip(compiled.results("auto"), case.results("auto"), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_for_each_back_end_and_work(name):
+    rows, omissions = measure.measure(SMALL[name], CPU, TOP)
+    works = {"forward", "forward+backward"}
+    if name == "ssm_step":
+        works = {"forward"}
+    elif SMALL[name].layers:
+        works = {"training step"} if name in TRAINED else {"sample"}
     backends = {"naive", "torch"} if name in OPERATORS else {"naive", "auto"}
-    assert {(row.work, row.backend) for row in rows} == {(work, each) for work in passes for each in backends}
+    assert {(row.work, row.backend) for row in rows} == {(work, each) for work in works for each in backends}
     assert not any(omission.failed for omission in omissions)
     for row in rows:
+        assert row.problem == SMALL[name]
         assert 0 < row.quartile1_ms <= row.median_ms <= row.quartile3_ms
         assert row.least_ms <= row.median_ms
         assert row.repeats == 3
-        assert 0 < row.error < 1e-4
+        assert 0 < row.error < 1e-3
         assert row.peak_mib > 0
-        assert row.gflops_share == pytest.approx(row.gflops / 10)
         assert row.speedup == 1 or row.backend != "naive"
+        assert row.backend != "naive" or row.naive_error == row.error
+        assert math.isnan(row.gflops) or row.gflops_share == pytest.approx(row.gflops / 10)
+        assert math.isnan(row.gflops) == (name == "sashimi-step")
+
+
+def test_a_training_step_trains():
+    """The optimiser steps: another loss and other gradients follow, and the schedule warms up."""
+    case = problems.make_case(SMALL["s4d-listops-training"], CPU)
+    tasks = []
+    build = models._task
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "_task", lambda *args: tasks.append(build(*args)) or tasks[-1])
+        step = case.call("auto", "training step")
+    before = [each.detach().clone() for each in tasks[0].parameters()]
+    for _ in range(3):
+        step()
+    assert all(not torch.equal(one, other) for one, other in zip(before, tasks[0].parameters(), strict=True))
+
+
+def test_a_sample_is_one_of_a_cycle_of_all_scales(monkeypatch):
+    case = problems.make_case(SMALL["sashimi-step"], CPU)
+    seen = []
+
+    def start(backend, model):
+        def step(u, state):
+            seen.append(state)
+            return u, state + 1
+
+        return step, 0
+
+    monkeypatch.setattr(case, "_start", start)
+    call = case.call("auto", "sample")
+    call()
+    call()
+    assert seen == list(range(2 * case.units))
+    assert case.units == math.prod(case._model().config.pool)
 
 
 def test_error_sees_a_wrong_gradient(monkeypatch):
@@ -75,10 +155,10 @@ def test_error_sees_a_wrong_gradient(monkeypatch):
     right = operator.implementations[Backend.TORCH]
     wrong = Implementation(lambda c, a, L: right.run(Wrong.apply(c), a, L))
     monkeypatch.setattr(operator, "implementations", {**operator.implementations, Backend.TORCH: wrong})
-    case = problems.make_case(SMALL["vandermonde"], CPU)
-    assert measure.error(case, "torch", measure.exact(case)) == pytest.approx(0.01, rel=1e-3)
+    case = problems.make_tensor_case(SMALL["vandermonde"], CPU)
+    assert measure.error(case, "torch", case.results("naive", double=True)) == pytest.approx(0.01, rel=1e-3)
     forward = dataclasses.replace(case, backward=False)
-    assert measure.error(forward, "torch", measure.exact(forward)) < 1e-5
+    assert measure.error(forward, "torch", forward.results("naive", double=True)) < 1e-5
 
 
 def test_peak_memory_counts_what_is_held_at_once():
@@ -90,12 +170,30 @@ def test_peak_memory_counts_what_is_held_at_once():
         del y
         return z + 1  # and a third after one was freed
 
-    assert measure.peak_memory(call, CPU) == pytest.approx(2 * 2**20, rel=0.01)
+    assert memory.peak_memory(call, CPU) == pytest.approx(2 * 2**20, rel=0.01)
+
+
+@pytest.mark.skipif(not memory._PROCESS.exists(), reason="the memory of a process is read from /proc")
+def test_a_process_of_its_own_tells_all_that_is_needed():
+    """A sum of 2^25 complex terms, of 256 MiB each time that it is written down, beside Python and torch."""
+    assert 2**30 < memory.peak_resident(Problem("vandermonde", 0, 2, 8, 2**22), "naive", "forward") < 2**31
+
+
+def test_a_large_training_step_tells_the_memory_of_a_process(monkeypatch):
+    asked = []
+    monkeypatch.setattr(measure, "_LARGE", 0)
+    monkeypatch.setattr(measure, "peak_resident", lambda *words: asked.append(words) or 3 * 2**20)
+    problem = SMALL["s4d-scifar-training"]
+    rows, _ = measure.measure(problem, CPU, TOP)
+    assert asked == [(problem, "naive", "training step"), (problem, "auto", "training step")]
+    assert {row.resident_mib for row in rows} == {3.0}
+    rows, _ = measure.measure(SMALL["s4d-layer"], CPU, TOP)
+    assert all(math.isnan(row.resident_mib) for row in rows)
 
 
 def test_what_does_not_fit_or_fails_is_left_out_with_a_sentence(monkeypatch):
-    monkeypatch.setattr(measure.os, "sysconf", lambda name: 0)
-    rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
+    monkeypatch.setattr(memory.os, "sysconf", lambda name: 0)
+    rows, omissions = measure.measure(SMALL["cauchy"], CPU, TOP)
     assert not rows
     assert any("needs about" in each.sentence and "is left out" in each.sentence for each in omissions)
     assert not any(each.failed for each in omissions)
@@ -108,7 +206,7 @@ def test_what_does_not_fit_or_fails_is_left_out_with_a_sentence(monkeypatch):
     operator = OPERATORS["cauchy"]
     broken = {**operator.implementations, Backend.KEOPS: Implementation(fail)}
     monkeypatch.setattr(operator, "implementations", broken)
-    rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
+    rows, omissions = measure.measure(SMALL["cauchy"], CPU, TOP)
     assert {row.backend for row in rows} == {"naive", "torch"}
     assert [each.sentence for each in omissions if each.failed] == ["cauchy (H 20, L 33) on keops failed: no compiler"]
 
@@ -124,14 +222,15 @@ def test_a_sweep_varies_length_alone(device):
 def test_kernels_writes_a_table_and_a_picture_that_name_machine_torch_precision_and_date(work, monkeypatch, capsys):
     from ssm_bench.cli import kernels
 
-    monkeypatch.setattr(kernels, "GRID", tuple(SMALL.values()))
+    monkeypatch.setattr(kernels, "grid", lambda device: tuple(SMALL.values()))
     monkeypatch.setattr(kernels, "sweep", lambda device: (Problem("vandermonde", 2, 20, 8, 66),))
     assert main(["kernels", "--operator", "vandermonde", "s4d-layer", "--device", "cpu", "--out", "here"]) == 0
     said = capsys.readouterr().out
-    table, picture = sorted((work / "here").iterdir())
-    assert table.name in said
-    assert picture.name in said
-    assert table.stem == picture.stem
+    table, lines, picture = sorted((work / "here").iterdir())
+    assert all(each.name in said for each in (table, lines, picture))
+    assert [each.suffix for each in (table, lines, picture)] == [".csv", ".md", ".png"]
+    assert table.stem == lines.stem == picture.stem
+    assert lines.read_text().count("\n| vandermonde |") == 1
     assert f"torch-{torch.__version__.split('+')[0]}_float32_20" in table.stem
     assert table.stem.endswith("_vandermonde_s4d-layer")
     assert "thread" in table.stem
@@ -151,46 +250,106 @@ def test_kernels_writes_a_table_and_a_picture_that_name_machine_torch_precision_
 def test_what_was_done_survives_an_interruption(work, monkeypatch):
     from ssm_bench.cli import kernels
 
-    def interrupted(problem, *args, undisturbed=measure.measure):
+    def interrupted(problem, *args, undisturbed=measure.measure, **options):
         if problem.name == "cauchy":
             raise KeyboardInterrupt
-        return undisturbed(problem, *args)
+        return undisturbed(problem, *args, **options)
 
     monkeypatch.setattr(measure, "measure", interrupted)
-    monkeypatch.setattr(kernels, "GRID", (SMALL["vandermonde"], SMALL["cauchy"]))
+    monkeypatch.setattr(kernels, "grid", lambda device: (SMALL["vandermonde"], SMALL["cauchy"]))
     with pytest.raises(KeyboardInterrupt):
-        kernels.run(argparse.Namespace(operator=[], device="cpu", out=work))
+        kernels.run(argparse.Namespace(operator=[], device="cpu", out=work, profile=False))
     (table,) = work.iterdir()
     with table.open() as file:
         assert {row["name"] for row in csv.DictReader(file)} == {"vandermonde"}
 
 
-def test_a_picture_shows_each_operator_at_the_sizes_with_most_lengths(tmp_path):
-    def row(name, H, L, work="forward+backward"):
-        return measure.Row(name, 0, H, 8, L, work, "naive", *[1.0] * 4, 3, *[1.0] * 7)
+def row(problem, backend="naive", work="forward+backward", ms=1.0, **values):
+    """A row of ones, save for what is given."""
+    names = {each.name for each in dataclasses.fields(measure.Row)}
+    ones = dict.fromkeys(names - {"resident_mib"}, 1.0)
+    nan = {"resident_mib": math.nan}
+    named = {"work": work, "backend": backend, "median_ms": ms}
+    return measure.Row(**ones | nan | dataclasses.asdict(problem) | named | values)
 
-    rows = [row("cauchy", 9, L) for L in (1, 2)] + [row("cauchy", 5, L) for L in (1, 2, 4)] + [row("long_conv", 5, 1)]
-    rows.append(row("cauchy", 5, 8, "forward"))
-    rows.append(row("cauchy", 5, 4))
+
+def test_a_picture_shows_each_operator_at_the_sizes_with_most_lengths(tmp_path):
+    def of(name, H, L, work="forward+backward"):
+        return row(Problem(name, 0, H, 8, L), work=work)
+
+    rows = [of("cauchy", 9, L) for L in (1, 2)] + [of("cauchy", 5, L) for L in (1, 2, 4)] + [of("long_conv", 5, 1)]
+    rows.append(of("cauchy", 5, 8, "forward"))
+    rows.append(of("cauchy", 5, 4))
     assert plot.panels(rows) == {"cauchy": [rows[2], rows[3], rows[4], rows[7]]}
     assert not plot.draw(rows[5:6], "nothing at two lengths", tmp_path / "none.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_summary_has_a_line_a_problem():
+    cauchy, step, trained = SMALL["cauchy"], SMALL["sashimi-step"], SMALL["s4d-path-x-training"]
+    unknown = {"gflops_share": math.nan, "gbytes_share": math.nan}
+    rows = [
+        row(cauchy, ms=8, peak_mib=50.0),
+        row(cauchy, "torch", ms=2, speedup=4.0, gflops_share=0.1, gbytes_share=0.5, error=3.0, naive_error=2.0),
+        row(cauchy, "torch", "forward", ms=0.1),
+        row(step, work="sample", ms=4, **unknown),
+        row(step, "auto", "sample", ms=0.5, speedup=8.0, **unknown),
+        row(trained, "auto", "training step", ms=7, speedup=math.nan, resident_mib=2000.0, gflops_share=0.25),
+    ]
+    head, lines = report.summary(rows)
+    assert head == ["Problem", "B,H,N,L", "naive ms", "ours ms", "× naive", "peak", "MiB", "RSS", "error"]
+    assert lines == [
+        ["cauchy", "2,20,8,33", "8", "2", "4", "50% b", "50 → 1", "", "1.5"],
+        ["sashimi-step", "2,4,4,1 ×1", "4 (250/s)", "0.5 (2,000/s)", "8", "", "1 → 1", "", "1"],
+        ["s4d-path-x-training", "2,20,8,33 ×2", "", "7", "", "100% b", "→ 1", "→ 2,000", "1"],
+    ]
+
+
+def test_a_summary_of_a_gpu_shows_torch_and_keops_beside_the_fastest():
+    problem = SMALL["vandermonde"]
+    rows = [row(problem, name, ms=ms) for name, ms in (("naive", 9), ("keops", 4), ("torch", 3), ("cuda", 2))]
+    head, (line,) = report.summary(rows)
+    assert dict(zip(head, line, strict=True)) | {"naive ms": "9", "keops ms": "4", "torch ms": "3", "ours ms": "2"} == (
+        dict(zip(head, line, strict=True))
+    )
+
+
+def test_a_profile_is_the_whole_step():
+    parts = profile(SMALL["s4-scifar-training"], CPU)
+    assert {part.kind for part in parts} <= set(KINDS)
+    assert {"matrix products", "Fourier transforms", "optimiser"} <= {part.kind for part in parts}
+    assert sum(part.share for part in parts) == pytest.approx(1)
+    assert all(part.share > 0 for part in parts)
+    found = {part.kind: part for part in parts}
+    assert found["Fourier transforms"].largest[0][0].startswith("_fft_")
+    assert found["Fourier transforms"].calls >= 4  # of the batch and the kernel, to and fro
+
+
+def test_profile_prints_a_table_for_each_training_step(monkeypatch, capsys, work):
+    from ssm_bench.cli import kernels
+
+    monkeypatch.setattr(kernels, "grid", lambda device: tuple(SMALL.values()))
+    assert main(["kernels", "--profile", "--operator", "cauchy", "s4d-listops-training", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("Kind of work") == 1
+    assert "s4d-listops-training" in said
+    assert not list(work.iterdir())
 
 
 def test_memory_is_foreseen_from_its_growth():
     """The naive convolution holds matrices of L x L."""
     problem = Problem("long_conv", 2, 20, 0, 2048)
     case = problems.make_case(problem, CPU)
-    foreseen, _ = measure._expect(problem, "naive", CPU)
-    found = measure.peak_memory(lambda: case.run("naive", case.cotangents()), CPU)
+    foreseen, _ = measure._expect(problem, False, "naive", CPU)
+    found = memory.peak_memory(case.call("naive", "forward+backward"), CPU)
     assert foreseen == pytest.approx(found, rel=0.3)
     assert "more than half of the" in measure._refusal(dataclasses.replace(problem, L=2**20), case, "naive", CPU)
-    assert measure._reference(dataclasses.replace(problem, L=2**20), case, CPU) == "torch"
 
 
 def test_what_takes_too_long_is_left_out_with_a_sentence(monkeypatch):
-    monkeypatch.setitem(measure._PATIENCE, "others", 0.0)
-    rows, omissions = measure.measure(SMALL["cauchy"], CPU, measure.Ceiling(1, 1))
+    monkeypatch.setitem(measure._PATIENCE, "torch", 0.0)
+    monkeypatch.setattr(measure, "_QUICK", 0.0)
+    rows, omissions = measure.measure(SMALL["cauchy"], CPU, TOP)
     assert {row.backend for row in rows} == {"naive"}
     assert {row.work for row in rows} == {"forward+backward"}  # and the forward pass alone would take as long
     assert any("cauchy (H 20, L 33) on torch is left out: a call takes about" in each.sentence for each in omissions)
@@ -218,6 +377,7 @@ def test_doctor_shows_a_failure(monkeypatch, capsys):
     ("words", "named"),
     [
         (["kernels", "--operator", "cauchi"], ["'cauchi'", "cauchy"]),
+        (["kernels", "--profile", "--operator", "cauchy"], ["--profile", "training steps"]),
         (["kernels", "--device", "tpu9"], ["'tpu9'", "cpu or cuda"]),
         (["doctor", "--device", "meta"], ["'meta'", "cpu or cuda"]),
     ],

@@ -8,8 +8,8 @@ import torch
 from ssm_core.backends import OPERATORS
 
 from ssm_bench.kernel_bench.grid import NAMES, Problem
-from ssm_bench.kernel_bench.measure import error, exact, timed
-from ssm_bench.kernel_bench.problems import make_case, operands
+from ssm_bench.kernel_bench.measure import error, timed
+from ssm_bench.kernel_bench.problems import make_tensor_case, operands
 
 _REPEATS = 5
 _SMALL = {"B": 2, "H": 16, "N": 64, "L": 256}
@@ -36,8 +36,8 @@ def examine(device: torch.device) -> Iterator[Finding]:
 
 
 def _examine(problem: Problem, device: torch.device) -> Iterator[Finding]:
-    case = replace(make_case(problem, device), backward=False)
-    reasons, truths = dict(case.refusals), exact(case)
+    case = replace(make_tensor_case(problem, device), backward=False)
+    reasons, truths = dict(case.refusals), case.results("naive", double=True)
     used = OPERATORS[problem.name].explain(*operands(problem, case.tensors)).used
     for backend in OPERATORS[problem.name].implementations:
         if backend in reasons:
@@ -45,7 +45,7 @@ def _examine(problem: Problem, device: torch.device) -> Iterator[Finding]:
             continue
         try:
             found = error(case, backend, truths)
-            times = [timed(lambda: case.run(backend, None), device) for _ in range(_REPEATS)]  # noqa: B023
+            times = [timed(case.call(backend, "forward"), device) for _ in range(_REPEATS)]
         except Exception as failure:  # what is wrong here is what the reader wants to know
             yield Finding(problem.name, backend, backend is used, True, f"failed: {failure}")
             continue

@@ -1,27 +1,26 @@
 """Time, memory, error and the machine's ceilings, measured side by side in one process."""
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ssm_bench.kernel_bench.case import Case
 from ssm_bench.kernel_bench.grid import Problem
-from ssm_bench.kernel_bench.problems import Case, make_case
+from ssm_bench.kernel_bench.memory import free_memory, peak_memory, peak_resident
+from ssm_bench.kernel_bench.problems import FEW, make_case
 
-_FEW = 8  # features on which errors are taken
 _SMALL = {"H": 32, "L": 1024}  # the problem from which time and memory are foreseen
-_PATIENCE = {"naive": 20.0, "others": 3.0}  # seconds of a call; the baseline is worth waiting for
+_PATIENCE = {"keops": 3.0, "torch": 20.0, "cuda": 20.0, "naive": 20.0, "auto": 20.0}  # seconds of a call
+_QUICK = 3.0  # seconds of a call, up to which its forward pass is measured too
+_LARGE = 2**30  # bytes of a training step, from which a process of its own tells what is needed in all
 _SECONDS = 0.5  # spent on each back end, at least
 _REPEATS = (3, 50)  # at least, at most
 _BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
-
-PASSES = ("forward+backward", "forward")
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,15 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Row:
-    """One back end on one problem. Times in ms; rates in 1e9 a second; shares are of the ceilings."""
+    """One back end on one problem. Times in ms; rates in 1e9 a second; shares are of the ceilings; nan: not known."""
 
     name: str
     B: int
     H: int
     N: int
     L: int
-    work: str  # one of PASSES
+    layers: int
+    work: str  # see Case.works
     backend: str
     median_ms: float
     quartile1_ms: float
@@ -49,12 +49,18 @@ class Row:
     least_ms: float
     repeats: int
     speedup: float  # over naive; nan where that did not run
-    peak_mib: float  # above the inputs
+    peak_mib: float  # above inputs and parameters
+    resident_mib: float  # of a whole process, for large training steps on a CPU
     gflops: float
     gflops_share: float
     gbytes: float  # least traffic: inputs, outputs and gradients once in each pass that needs them
     gbytes_share: float
     error: float  # largest of outputs and gradients, against float64, relative to the largest entry
+    naive_error: float  # that of naive on the same numbers, also where it is not timed; nan where it does not run
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.name, self.B, self.H, self.N, self.L, self.layers)
 
 
 @dataclass(frozen=True)
@@ -78,29 +84,32 @@ def ceiling(device: torch.device) -> Ceiling:
 
 
 def measure(
-    problem: Problem, device: torch.device, top: Ceiling, passes: Sequence[str] = PASSES
+    problem: Problem, device: torch.device, top: Ceiling, *, first_only: bool = False
 ) -> tuple[list[Row], list[Omission]]:
-    """One problem, each pass with its back ends in turn; and the back ends that are left out.
+    """One problem, each of its works with the back ends in turn; and the back ends that are left out.
 
-    Of the passes those are measured that the problem has in use; the forward pass alone only where both are
-    quick.
+    Args:
+        first_only: of its works only the first, which has the backward pass where there is one.
     """
     case = make_case(problem, device)
     omissions = [Omission(f"{problem.name} on {backend}: {reason}") for backend, reason in case.refusals]
-    errors, truths = {}, exact(case, _reference(problem, case, device))
+    few = problem if case.mixes else replace(problem, H=min(problem.H, FEW))
+    fits = case.mixes or _refusal(few, case, "naive", device, bytes_a_number=8) is None
+    reference = "naive" if fits else "torch"
+    truths, errors = case.results(reference, double=True), {}
+    naive_error = error(case, "naive", truths) if fits else float("nan")
     for backend in case.backends:
         try:
             if reason := _refusal(problem, case, backend, device):
                 omissions.append(Omission(f"{_title(problem)} on {backend} is left out: {reason}"))
             else:
-                errors[backend] = error(case, backend, truths)
+                errors[backend] = naive_error if backend == "naive" else error(case, backend, truths)
         except Exception as failure:  # the other back ends are still worth measuring
             omissions.append(Omission(f"{_title(problem)} on {backend} failed: {failure}", failed=True))
     rows: list[Row] = []
-    for work in passes:
-        slow = any(row.median_ms > _PATIENCE["others"] * 1e3 for row in rows)
-        if errors and not slow and (case.backward or work == "forward"):
-            rows += _measure(problem, case, work, errors, device, top)
+    for work in case.works[:1] if first_only else case.works:
+        if errors and not any(row.median_ms > _QUICK * 1e3 for row in rows):
+            rows += _measure(problem, case, work, errors, naive_error, device, top)
     return rows, omissions
 
 
@@ -109,40 +118,42 @@ def _title(problem: Problem) -> str:
 
 
 def _measure(
-    problem: Problem, case: Case, work: str, errors: dict[str, float], device: torch.device, top: Ceiling
+    problem: Problem,
+    case: Case,
+    work: str,
+    errors: dict[str, float],
+    naive_error: float,
+    device: torch.device,
+    top: Ceiling,
 ) -> list[Row]:
-    outputs = case.cotangents()
-    cotangents = outputs if "+" in work else None
-    calls: dict[str, Callable[[], object]] = {each: partial(case.run, each, cotangents) for each in errors}
+    calls = {each: case.call(each, work) for each in errors}
     peaks = {each: peak_memory(call, device) for each, call in calls.items()}  # and a first call, to warm up
     times = repeat(calls, device, _SECONDS)
-    inputs_size, outputs_size = _bytes(case.tensors), _bytes(outputs)
-    traffic = inputs_size + outputs_size if cotangents is None else 3 * inputs_size + 2 * outputs_size
-    flops = case.flops[0] if cotangents is None else sum(case.flops)
+    flops, traffic = case.flops(work), case.traffic(work)
     baseline = statistics.median(times["naive"]) if "naive" in times else float("nan")
     rows = []
     for backend, taken in times.items():
-        quartile1, median, quartile3 = statistics.quantiles(taken, n=4, method="inclusive")
+        quartiles = statistics.quantiles(taken, n=4, method="inclusive")
+        quartile1, median, quartile3 = (each / case.units for each in quartiles)
+        whole = problem.layers and device.type == "cpu" and peaks[backend] > _LARGE
         row = Row(
-            problem.name,
-            problem.B,
-            problem.H,
-            problem.N,
-            problem.L,
-            work,
-            backend,
+            **asdict(problem),
+            work=work,
+            backend=backend,
             median_ms=median * 1e3,
             quartile1_ms=quartile1 * 1e3,
             quartile3_ms=quartile3 * 1e3,
-            least_ms=min(taken) * 1e3,
+            least_ms=min(taken) / case.units * 1e3,
             repeats=len(taken),
-            speedup=baseline / median,
+            speedup=baseline / case.units / median,
             peak_mib=peaks[backend] / 2**20,
+            resident_mib=(peak_resident(problem, backend, work) if whole else float("nan")) / 2**20,
             gflops=flops / median / 1e9,
             gflops_share=flops / median / top.arithmetic,
             gbytes=traffic / median / 1e9,
             gbytes_share=traffic / median / top.bandwidth,
             error=errors[backend],
+            naive_error=naive_error,
         )
         rows.append(row)
     return rows
@@ -184,79 +195,36 @@ def timed(call: Callable[[], object], device: torch.device, times: int = 1) -> f
     return (time.perf_counter() - start) / times
 
 
-def peak_memory(call: Callable[[], object], device: torch.device) -> float:
-    """Bytes that torch's allocator holds at most during a call, above those before it."""
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        call()
-        return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        call()
-    results = profile.profiler.kineto_results  # type: ignore[union-attr]
-    events = [event for event in results.events() if event.name() == "[memory]"]
-    held = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        highest = max(highest, held)
-    return highest
-
-
-def exact(case: Case, reference: str = "naive") -> tuple[Tensor, ...]:
-    """Outputs and gradients of a few features in float64, by the reference back end."""
-    few = case.cut(_FEW)
-    cotangents = [each.double() for each in few.cotangents()] if case.backward else None
-    return few.double().run(reference, cotangents)
-
-
 def error(case: Case, backend: str, truths: Sequence[Tensor]) -> float:
-    """Largest error of outputs and gradients against exact ones, each relative to its largest entry."""
-    few = case.cut(_FEW)
-    found = few.run(backend, few.cotangents() if case.backward else None)
-    errors = ((one - truth).abs().max() / truth.abs().max() for one, truth in zip(found, truths, strict=True))
+    """Largest error of the results against exact ones, each tensor's relative to its largest entry."""
+    errors = (
+        (one - truth).abs().max() / truth.abs().max() for one, truth in zip(case.results(backend), truths, strict=True)
+    )
     return max(each.item() for each in errors)
-
-
-def _reference(problem: Problem, case: Case, device: torch.device) -> str:
-    """The back end that is taken for exact in float64: naive, where that is neither too large nor too slow."""
-    few = replace(problem, H=min(problem.H, _FEW))
-    return "naive" if _refusal(few, case, "naive", device, 8) is None else "torch"
 
 
 def _refusal(problem: Problem, case: Case, backend: str, device: torch.device, bytes_a_number: int = 4) -> str | None:
     """Why a back end is not measured on a problem of this size, or None."""
-    if case.wholesale:
-        return None
-    needed, seconds = _expect(problem, backend, device)
-    needed, free = needed * bytes_a_number / 4, _free_memory(device)
+    needed, seconds = _expect(problem, case.mixes, backend, device)
+    needed, free = needed * bytes_a_number / 4, free_memory(device)
     if needed > 0.5 * free:  # beyond, a machine is busy with its memory
         return f"it needs about {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB free."
-    if seconds > _PATIENCE.get(backend, _PATIENCE["others"]):
+    if seconds > _PATIENCE[backend]:
         return f"a call takes about {seconds:.0f} s."
     return None
 
 
-def _expect(problem: Problem, backend: str, device: torch.device) -> tuple[float, float]:
+def _expect(problem: Problem, mixes: bool, backend: str, device: torch.device) -> tuple[float, float]:
     """Bytes and seconds that a problem takes, judged from two small ones and how they grow with L."""
-    H, L = min(problem.H, _SMALL["H"]), min(problem.L, _SMALL["L"])
+    H = problem.H if mixes else min(problem.H, _SMALL["H"])
+    L, layers = min(problem.L, _SMALL["L"]), min(problem.layers, 1)
     found = []
     for length in (max(1, L // 2), L):
-        case = make_case(replace(problem, H=H, L=length), device)
-        call = partial(case.run, backend, case.cotangents() if case.backward else None)
+        case = make_case(replace(problem, H=H, L=length, layers=layers), device)
+        call = case.call(backend, case.works[0])
         found.append((peak_memory(call, device), min(timed(call, device) for _ in range(2))))
     half, whole = found
-    features, longer = problem.H / H, problem.L / L
-    memory = features * whole[0] * longer ** math.log2(whole[0] / half[0])
-    seconds = features * whole[1] * longer ** max(1.0, math.log2(whole[1] / half[1]))
+    larger, longer = problem.H / H * max(1, problem.layers), problem.L / L
+    memory = larger * whole[0] * longer ** math.log2(whole[0] / half[0])
+    seconds = larger * whole[1] * longer ** max(1.0, math.log2(whole[1] / half[1]))
     return memory, seconds
-
-
-def _free_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-
-
-def _bytes(tensors: Sequence[Tensor]) -> int:
-    return sum(x.numel() * x.element_size() for x in tensors)

@@ -1,8 +1,9 @@
-"""A problem of the grid as tensors, a call, and its count of arithmetic."""
+"""Operators and single layers as tensors and a call."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,8 +14,13 @@ from ssm_models.layers.s4 import S4Layer
 from torch import Tensor
 from torch.func import functional_call
 
+from ssm_bench.kernel_bench import arithmetic
+from ssm_bench.kernel_bench.arithmetic import Flops
+from ssm_bench.kernel_bench.case import Case
 from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.straightforward import StraightforwardLayer
+
+FEW = 8  # features on which errors are taken
 
 _GLU_LAYERS: dict[str, dict[str, Any]] = {
     "s4d-layer": {"kernel": "diagonal", "init": "diag-lin", "disc": "zoh"},
@@ -23,33 +29,52 @@ _GLU_LAYERS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is timed.
+class TensorCase(Case):
+    """A function of tensors.
 
     Attributes:
         tensors: inputs in float32; those that learn require a gradient.
         features: the axis of H of each; None where there is none or where features mix.
-        call: outputs for (tensors, back end).
-        refusals: for each back end that cannot run, a sentence; those that can are ``backends``.
-        backends: the baseline ``naive`` first.
+        function: outputs for (tensors, back end).
+        counts: floating point operations of the forward and the backward pass.
         backward: whether it is differentiated in use.
-        flops: floating point operations of the forward and the backward pass in the operator's fast real form.
     """
 
     tensors: tuple[Tensor, ...]
     features: tuple[int | None, ...]
-    call: Callable[[Sequence[Tensor], str], tuple[Tensor, ...]]
-    flops: tuple[float, float]
+    function: Callable[[Sequence[Tensor], str], tuple[Tensor, ...]]
+    counts: Flops
     backends: tuple[str, ...] = ()
     refusals: tuple[tuple[str, str], ...] = ()
     backward: bool = True
 
     @property
-    def wholesale(self) -> bool:
-        """Whether features mix, so that the case cannot be cut."""
+    def works(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("forward+backward", "forward") if self.backward else ("forward",)
+
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]
         return all(axis is None for axis in self.features)
 
-    def cut(self, n: int) -> "Case":
+    def call(self, backend: str, work: str) -> Callable[[], object]:
+        return partial(self.run, backend, self.cotangents if work == "forward+backward" else None)
+
+    def results(self, backend: str, *, double: bool = False) -> tuple[Tensor, ...]:
+        few = self.cut(FEW)
+        cotangents = few.cotangents if self.backward else None
+        if not double:
+            return few.run(backend, cotangents)
+        return few.double().run(backend, cotangents and [each.double() for each in cotangents])
+
+    def flops(self, work: str) -> float:
+        return sum(self.counts) if work == "forward+backward" else self.counts[0]
+
+    def traffic(self, work: str) -> float:
+        """Inputs, outputs and gradients once in each pass that needs them."""
+        inputs, outputs = _bytes(self.tensors), _bytes(self.cotangents)
+        return 3 * inputs + 2 * outputs if work == "forward+backward" else inputs + outputs
+
+    def cut(self, n: int) -> "TensorCase":
         """The same for the first n features, which are independent of the others; all of them where they mix."""
         tensors = tuple(
             x
@@ -59,7 +84,7 @@ class Case:
         )
         return replace(self, tensors=tensors)
 
-    def double(self) -> "Case":
+    def double(self) -> "TensorCase":
         """The same in float64."""
         tensors = tuple(x.detach().double().requires_grad_(x.requires_grad) for x in self.tensors)
         return replace(self, tensors=tensors)
@@ -68,11 +93,12 @@ class Case:
         """Outputs and, for given cotangents of them, the gradients of all tensors that learn."""
         if cotangents is None:
             with torch.no_grad():
-                return self.call(self.tensors, backend)
-        outputs = self.call(self.tensors, backend)
+                return self.function(self.tensors, backend)
+        outputs = self.function(self.tensors, backend)
         learn = [x for x in self.tensors if x.requires_grad]
         return (*outputs, *torch.autograd.grad(outputs, learn, cotangents))
 
+    @cached_property
     def cotangents(self) -> tuple[Tensor, ...]:
         """Random ones, in the dtype of the tensors."""
         generator = torch.Generator().manual_seed(1)
@@ -83,7 +109,16 @@ class Case:
 
 
 def make_case(problem: Problem, device: torch.device) -> Case:
-    """The tensors of a problem, always the same random ones."""
+    """A problem with random numbers, always the same ones."""
+    if problem.layers:
+        from ssm_bench.kernel_bench import models  # imports Lightning, which takes seconds
+
+        return models.make_case(problem, device)
+    return make_tensor_case(problem, device)
+
+
+def make_tensor_case(problem: Problem, device: torch.device) -> TensorCase:
+    """The case of an operator or of a single layer."""
     torch.manual_seed(0)
     with torch.device(device):
         case = _MAKERS[problem.name](problem)
@@ -101,6 +136,10 @@ def operands(problem: Problem, tensors: tuple[Tensor, ...]) -> tuple[Tensor | in
     return (*tensors, *more.get(problem.name, ()))
 
 
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(x.numel() * x.element_size() for x in tensors)
+
+
 def _exponents(H: int, M: int, dt: float = 0.01) -> Tensor:
     """S4D-Lin for a step size, (H, M, 2)."""
     real, imag = torch.full((H, M), -0.5), math.pi * torch.arange(M).expand(H, M)
@@ -111,52 +150,44 @@ def _learn(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.detach().requires_grad_() for x in tensors)
 
 
-def _vandermonde(p: Problem) -> Case:
+def _vandermonde(p: Problem) -> TensorCase:
     M = p.N // 2
-    return Case(
+    return TensorCase(
         _learn(torch.randn(1, p.H, M, 2), _exponents(p.H, M)),
         (1, 0),
         lambda x, backend: (ops.vandermonde(x[0], x[1], p.L, backend=backend),),
-        (4.0 * p.H * M * p.L, 8.0 * p.H * M * p.L),
+        arithmetic.vandermonde(p),
     )
 
 
-def _vandermonde_transpose(p: Problem) -> Case:
+def _vandermonde_transpose(p: Problem) -> TensorCase:
     M = p.N // 2
-    products = 4.0 * p.B * p.H * M * p.L
-    return Case(
+    return TensorCase(
         _learn(torch.randn(p.B, p.H, p.L), _exponents(p.H, M)),
         (1, 0),
         lambda x, backend: (ops.vandermonde_transpose(*x, backend=backend),),
-        (products, 2 * products),
+        arithmetic.vandermonde_transpose(p),
     )
 
 
-def _cauchy(p: Problem) -> Case:
+def _cauchy(p: Problem) -> TensorCase:
     """As S4 of rank 1 calls it: four numerators, the nodes of a real FFT of L points without the first."""
     M, F, K = p.N // 2, p.L // 2, 4
     y = 2 * torch.tan(math.pi / p.L * torch.arange(1, F + 1, dtype=torch.float64)).to(torch.float32)
-    terms = 1.0 * p.H * M * F
-    return Case(
+    return TensorCase(
         (*_learn(torch.randn(K, p.H, M, 2), _exponents(p.H, M)), y),
         (1, 0, None),
         lambda x, backend: (ops.cauchy(*x, backend=backend),),
-        (terms * (10 + 8 * K), terms * (16 + 20 * K)),
+        arithmetic.cauchy(p),
     )
 
 
-def _fft_flops(n: int) -> float:
-    return 2.5 * n * math.log2(n)
-
-
-def _long_conv(p: Problem) -> Case:
-    n = 2 * p.L
-    batch, kernel = 1.0 * p.B * p.H, 1.0 * p.H
-    return Case(
+def _long_conv(p: Problem) -> TensorCase:
+    return TensorCase(
         _learn(torch.randn(p.B, p.L, p.H), torch.randn(1, p.H, p.L)),
         (2, 1),
         lambda x, backend: (ops.long_conv(*x, backend=backend),),
-        ((2 * batch + kernel) * _fft_flops(n) + 3 * batch * n, (2 * batch + kernel) * _fft_flops(n) + 7 * batch * n),
+        arithmetic.long_conv(p),
     )
 
 
@@ -167,29 +198,28 @@ def _recurrence(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
     return a_bar, torch.randn(p.H, M, 2), torch.randn(1, p.H, M, 2)
 
 
-def _diagonal_scan(p: Problem) -> Case:
+def _diagonal_scan(p: Problem) -> TensorCase:
     M = p.N // 2
-    steps = 14.0 * p.B * p.H * M * p.L
-    return Case(
+    return TensorCase(
         _learn(torch.randn(p.B, p.L, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
         (2, 1, 0, 0, 1),
         lambda x, backend: ops.diagonal_scan(*x, backend=backend),
-        (steps, 2 * steps),
+        arithmetic.diagonal_scan(p),
     )
 
 
-def _ssm_step(p: Problem) -> Case:
+def _ssm_step(p: Problem) -> TensorCase:
     M = p.N // 2
-    return Case(
+    return TensorCase(
         (torch.randn(p.B, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
         (1, 1, 0, 0, 1),
         lambda x, backend: ops.ssm_step(*x, backend=backend),
-        (14.0 * p.B * p.H * M, 0.0),
+        arithmetic.diagonal_scan(p),
         backward=False,
     )
 
 
-def _layer(p: Problem) -> Case:
+def _layer(p: Problem) -> TensorCase:
     """A layer with a GLU output map; ``naive`` is the straightforward one."""
     options = _GLU_LAYERS[p.name]
     config = LayerConfig(d_state=p.N, l_kernel=p.L if p.name == "s4-layer" else None, **options)
@@ -201,17 +231,15 @@ def _layer(p: Problem) -> Case:
         return (output,)
 
     parameters = _learn(*layers["auto"].parameters())
-    kernel = (_cauchy if p.name == "s4-layer" else _vandermonde)(p).flops
-    convolution, linear = _long_conv(p).flops, 4.0 * p.B * p.L * p.H**2
-    return Case(
+    return TensorCase(
         (*_learn(torch.randn(p.B, p.L, p.H)), *parameters),
         (None,) * (1 + len(parameters)),
         call,
-        (kernel[0] + convolution[0] + linear, kernel[1] + convolution[1] + 2 * linear),
+        arithmetic.layer(p, dplr=p.name == "s4-layer"),
     )
 
 
-_MAKERS: dict[str, Callable[[Problem], Case]] = {
+_MAKERS: dict[str, Callable[[Problem], TensorCase]] = {
     "vandermonde": _vandermonde,
     "vandermonde_transpose": _vandermonde_transpose,
     "cauchy": _cauchy,

@@ -1,19 +1,23 @@
-"""The rows of a measurement as a file and as a table."""
+"""The rows of a measurement as a file, as a table, and as a summary with a line a problem."""
 
 import csv
 import dataclasses
 import io
+import math
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
 
 import torch
+from rich import box
 from rich.table import Table
 
+from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.measure import Ceiling, Row
+from ssm_bench.kernel_bench.profile import Part
 from ssm_bench.record import code_version, write_atomically
 
 
@@ -65,32 +69,133 @@ def _code() -> str:
     return code_version()
 
 
-def as_rich(rows: Sequence[Row], title: str) -> Table:
+def details(rows: Sequence[Row], title: str) -> Table:
     """The rows in a table for the terminal, a section for each problem."""
-    table = Table(title=title)
-    for name in ("Operator", "B,H,N,L", "By", "Pass"):
-        table.add_column(name, no_wrap=True)
-    for name in ("Median ms", "× naive", "MiB", "Gflop/s", "GB/s", "Error"):
+    table = _table(title)
+    for name in ("Problem", "B,H,N,L", "By", "Work"):
+        table.add_column(name)
+    for name in ("Median ms", "× naive", "MiB", "Flop/s", "B/s", "Error"):
         table.add_column(name, justify="right")
     for i, row in enumerate(rows):
-        sizes = row.B, row.H, row.N, row.L
         following = rows[i + 1] if i + 1 < len(rows) else None
         table.add_row(
             row.name,
-            ",".join(str(size) if size else "-" for size in sizes),
+            _size(row.problem),
             row.backend,
-            "+".join(f"{each[:3]}." for each in row.work.split("+")),
+            _SHORT.get(row.work, row.work),
             f"{_short(row.median_ms)} [{_short(row.quartile1_ms)}, {_short(row.quartile3_ms)}]",
             _short(row.speedup),
             _short(row.peak_mib),
-            f"{row.gflops:.3g} ({row.gflops_share:.0%})",
-            f"{row.gbytes:.3g} ({row.gbytes_share:.0%})",
+            _share(row.gflops_share),
+            _share(row.gbytes_share),
             f"{row.error:.1e}",
-            end_section=following is None or (following.name, following.L) != (row.name, row.L),
+            end_section=following is None or following.problem != row.problem,
         )
     return table
 
 
+_SHORT = {"forward+backward": "f.+b.", "forward": "f.", "training step": "step"}
+_OURS = ("torch", "cuda", "auto")
+SUMMARY = (
+    "Forward and backward pass where a problem has both; a whole training step; of sashimi-step one sample, with "
+    "samples a second. naive: the formula; of a layer or model, direct kernel sums and FFTs under plain autograd, or "
+    "steps block by block. ours: the fastest of our back ends, or a layer or model as it comes; × naive and what "
+    "follows are its. peak: its share of the machine's arithmetic (a) or bandwidth (b), whichever is larger. MiB: of "
+    "torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process that does nothing else, Python "
+    "and torch included, naive → ours. error: that of ours over naive's."
+)
+
+
+def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the table that has one line for each problem."""
+    with_cuda = any(row.backend == "cuda" for row in rows)
+    times = [each for each in ("naive", "keops", *(["torch"] if with_cuda else [])) if _any(rows, each)]
+    with_resident = any(not math.isnan(row.resident_mib) for row in rows)
+    lines = []
+    for problem in dict.fromkeys(row.problem for row in rows):
+        found = [row for row in rows if row.problem == problem]
+        by = {row.backend: row for row in found if row.work == found[0].work}
+        ours = min((by[each] for each in _OURS if each in by), key=lambda row: row.median_ms, default=None)
+        if ours is None:
+            continue
+        naive, ratio = by.get("naive"), ours.error / ours.naive_error if ours.naive_error else math.nan
+        line = [problem.name, _size(problem), *(_time(by.get(each)) for each in times), _time(ours)]
+        line += [_short(ours.speedup), _peak(ours), _both(naive, ours, "peak_mib")]
+        line += [_both(naive, ours, "resident_mib")] if with_resident else []
+        lines.append([*line, f"{ratio:.2g}"])
+    head = ["Problem", "B,H,N,L", *(f"{each} ms" for each in times), "ours ms", "× naive", "peak", "MiB"]
+    return [*head, *(["RSS"] if with_resident else []), "error"], lines
+
+
+def as_rich(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    """A summary for the terminal."""
+    table = _table("Summary", SUMMARY)
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < 2 else "right")
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def write_markdown(head: Sequence[str], lines: Iterable[Sequence[str]], title: str, path: Path) -> None:
+    """A summary for a README."""
+    rule = [":--" if i < 2 else "--:" for i in range(len(head))]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+    write_atomically(path, f"{title}; code {_code()}.\n\n{table}\n\n{SUMMARY}\n")
+
+
+def profile_table(problem: Problem, parts: Sequence[Part]) -> Table:
+    """The parts of a training step."""
+    whole = sum(part.milliseconds for part in parts)
+    table = _table(f"{problem.name} ({_size(problem)}): {_short(whole)} ms")
+    table.add_column("Kind of work", no_wrap=True)
+    for name in ("ms", "Share", "Calls"):
+        table.add_column(name, justify="right")
+    table.add_column("Largest, ms")
+    for part in parts:
+        largest = ", ".join(f"{name} {_short(milliseconds)}" for name, milliseconds in part.largest)
+        table.add_row(part.kind, _short(part.milliseconds), f"{part.share:.0%}", f"{part.calls:,.0f}", largest)
+    return table
+
+
+def _size(p: Problem) -> str:
+    """``B,H,N,L``, then the layers of a model."""
+    sizes = ",".join(str(size) if size else "-" for size in (p.B, p.H, p.N, p.L))
+    return f"{sizes} ×{p.layers}" if p.layers else sizes
+
+
+def _table(title: str, caption: str | None = None) -> Table:
+    return Table(
+        title=title, caption=caption, caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
+    )
+
+
+def _any(rows: Sequence[Row], backend: str) -> bool:
+    return any(row.backend == backend for row in rows)
+
+
+def _time(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return _short(row.median_ms) + (f" ({1e3 / row.median_ms:,.0f}/s)" if row.work == "sample" else "")
+
+
+def _both(naive: Row | None, ours: Row, name: str) -> str:
+    after = _short(getattr(ours, name))
+    return f"{_short(getattr(naive, name)) if naive else ''} → {after}".lstrip() if after else ""
+
+
+def _peak(row: Row) -> str:
+    shares = [(share, letter) for share, letter in ((row.gflops_share, "a"), (row.gbytes_share, "b")) if share >= 0]
+    return "{:.0%} {}".format(*max(shares)) if shares else ""
+
+
+def _share(share: float) -> str:
+    return "" if math.isnan(share) else f"{share:.0%}"
+
+
 def _short(number: float) -> str:
-    """Three digits, and whole numbers from 1000 on."""
+    """Three digits, and whole numbers from 1000 on; nothing for what is not known."""
+    if math.isnan(number):
+        return ""
     return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"

@@ -1,0 +1,94 @@
+"""Where the time of a training step goes, by kind of work; ``bench kernels --profile`` prints it."""
+
+import re
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity
+
+from ssm_bench.kernel_bench.grid import Problem
+from ssm_bench.kernel_bench.problems import make_case
+
+STEPS = 3
+_LARGEST = 4  # operators named of each kind
+OPTIMIZER, OURS, OTHER = "optimiser", "kernels of ours", "views, memory, Python"
+_KINDS = {  # by the names of torch's operators; those of several kinds take the first
+    "Fourier transforms": r"_fft_",
+    "matrix products": r"(mm|bmm|addmm|baddbmm|mkldnn_linear|linalg_\w+|_linalg_\w+)$",
+    "copies and fills": r"(copy_|clone|cat|fill_|zero_|constant_pad_nd|index\w*|gather|scatter\w*|flip|repeat|roll"
+    r"|where|masked_fill_?)$",
+    OTHER: r"(empty\w*|new_\w+|zeros\w*|ones\w*|resize_|as_strided|view\w*|_?reshape\w*|slice|select|transpose|t"
+    r"|permute|expand\w*|unsqueeze|squeeze|unbind|split\w*|chunk|narrow\w*|detach\w*|alias|real|imag|unflatten|flatten"
+    r"|to|linear|matmul|einsum|_unsafe_view|pad|stack|result_type|item|_local_scalar_dense|lift_fresh|movedim"
+    r"|contiguous)$",
+    "element-wise and sums": r".*$",
+}
+KINDS = (*_KINDS, OURS, OPTIMIZER)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A kind of work in a training step: milliseconds, their share of the step, operators called, and the operators
+    that take most of it, each with its milliseconds."""
+
+    kind: str
+    milliseconds: float
+    share: float
+    calls: float
+    largest: tuple[tuple[str, float], ...]
+
+
+def profile(problem: Problem, device: torch.device) -> list[Part]:
+    """The parts of a training step, the largest first; together they are the step.
+
+    The time of an operator is its own, without what it calls: on a GPU that of its kernels. What belongs to no
+    operator counts as ``views, memory, Python``; on a GPU that is where it waits. Under the profiler, which lengthens
+    this part by a microsecond or so a call.
+    """
+    step = make_case(problem, device).call("auto", "training step")
+    step()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with torch.profiler.profile(activities=activities) as profiler:
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        whole = (time.perf_counter() - start) * 1e6
+    spent: dict[str, Any] = defaultdict(Counter)
+    calls: Counter[str] = Counter()
+    for event in profiler.events():
+        if event.device_type == torch.autograd.DeviceType.CPU:
+            kind, own = (
+                _kind(event),
+                event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total,
+            )
+            spent[kind][event.name.removeprefix("aten::")] += own
+            calls[kind] += 1
+    spent[OTHER]["outside operators"] += whole - sum(sum(times.values()) for times in spent.values())
+    parts = []
+    for kind, times in spent.items():
+        total = sum(times.values())
+        largest = tuple((name, own / 1e3 / STEPS) for name, own in times.most_common(_LARGEST) if own > 0)
+        parts.append(Part(kind, total / 1e3 / STEPS, total / whole, calls[kind] / STEPS, largest))
+    return sorted(parts, key=lambda part: -part.milliseconds)
+
+
+def _kind(event: Any) -> str:
+    if any(each.name.startswith("Optimizer.step") for each in _ancestors(event)):
+        return OPTIMIZER
+    namespace, _, name = event.name.partition("::")
+    if namespace == "aten":
+        return next(kind for kind, names in _KINDS.items() if re.match(names, name))
+    return OURS if namespace == "ssm_kernels" else OTHER
+
+
+def _ancestors(event: Any) -> list[Any]:
+    found = []
+    while event is not None:
+        found.append(event)
+        event = event.cpu_parent
+    return found
