@@ -1,5 +1,8 @@
 """Batches: a function of seed and epoch alone, and nothing lost in evaluation."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +54,31 @@ def test_an_epoch_holds_each_example_once(bucket):
     batches = Batches(205, 16, shuffle=True, seed=0, lengths=lengths)
     assert sorted(i for batch in batches for i in batch) == list(range(205))
     assert len(list(batches)) == len(batches) == 13
+
+
+@pytest.mark.parametrize(
+    ("size", "repeats", "batch_size"), [(90, 3, 12), (100, 3, 16), (7, 2, 7), (10, 4, 3), (5, 8, 5)]
+)
+def test_repeats_take_fewer_examples_several_times(size, repeats, batch_size):
+    batches = Batches(size, batch_size, shuffle=True, seed=0, fresh=True, repeats=repeats)
+    seen, taken = set(), []
+    for epoch in range(4):
+        batches.set_epoch(epoch)
+        found = list(batches)
+        assert found == list(batches)
+        assert len(found) == len(batches)
+        numbers = [number for batch in found for number in batch]
+        assert len(numbers) == size == len(set(numbers) - seen)
+        seen |= set(numbers)
+        counts = Counter(number % size for number in numbers)
+        assert len(counts) == -(-size // repeats)
+        assert sorted(counts.values())[1:] == [repeats] * (len(counts) - 1)
+        taken.append(frozenset(counts))
+        for batch in found:
+            examples = [number % size for number in batch]
+            if len(set(examples)) > 2:
+                assert all(a != b for a, b in pairwise(examples))
+    assert len(set(taken)) > 1
 
 
 def test_drop_last_leaves_out_the_rest(listops):

@@ -3,13 +3,14 @@
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
-from ssm_data import DATASETS, DataError, Place, celeba, hmdb, imagenet, parallel, vision
+from ssm_data import DATASETS, DataError, Place, celeba, hmdb, imagenet, parallel, rand_augment, vision
 from ssm_data.batches import loader
 from ssm_data.celeba import CelebA
 from ssm_data.cifar import CIFAR, MEAN, STD
@@ -109,6 +110,22 @@ def test_an_image_that_cannot_be_read_is_named(imagenet_folder, tmp_path, damage
         path.write_bytes(path.read_bytes()[:500] if damage == "truncated" else b"<html>")
     with pytest.raises(DataError, match=r"n01_0\.JPEG cannot be read"):
         prepared.split("test")[0]
+
+
+def test_an_epoch_of_imagenet_takes_a_third_of_the_images_three_times(imagenet_folder, tmp_path):
+    prepared = ImageNet(size=36).prepare(Place(imagenet_folder.parent, tmp_path / "cache"), progress=False)
+    (numbers,) = loader(prepared, "train", 6, seed=0).batch_sampler
+    images = {number % 6 for number in numbers}
+    split = replace(prepared.split("train").seeded(0), mix=None)
+    assert len(numbers) == 6
+    assert len(images) == 2
+    for image in images:
+        first, second, third = (split[number][0] for number in numbers if number % 6 == image)
+        assert not np.allclose(first, second)
+        assert not np.allclose(first, third)
+        assert not np.allclose(second, third)
+    with pytest.raises(ValueError, match="repeats is 0"):
+        ImageNet(repeats=0)
 
 
 # --- CelebA
@@ -258,8 +275,9 @@ def test_clips_of_evaluation_cover_each_video(films, tmp_path):
 
 
 @pytest.mark.usefixtures("_tiny_films")
-def test_clips_of_training_lie_anywhere_in_a_video(films, tmp_path):
-    prepared = HMDB51(size=28, frames=4, seconds=1.5, magnitude=0).prepare(Place(films, tmp_path), progress=False)
+def test_clips_of_training_lie_anywhere_in_a_video(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(rand_augment, "OPERATIONS", {"nothing": lambda pixels, magnitude, fill: pixels})
+    prepared = HMDB51(size=28, frames=4, seconds=1.5).prepare(Place(films, tmp_path), progress=False)
     split = prepared.split("train")
     assert prepared.spec.sizes["train"] == len(split) == 6
     videos = sorted(set(split.index))
@@ -403,41 +421,3 @@ def test_images_at_less_resolution(tmp_path, rate):
     assert torch.equal(*(torch.from_numpy(data.split("test")[3][0]) for data in (again, prepared.downsampled(4))))
     with pytest.raises(ValueError, match="Only signals and images"):
         DATASETS["copying"](miniature=True).prepare(Place(None, tmp_path), progress=False).downsampled(2)
-
-
-def test_mixed_images_are_mixed_as_their_classes():
-    """In a batch of constant images the share of a class is that of its value (mixup) or of its area (CutMix)."""
-    mix = vision.mixed(classes=4)
-    values = torch.tensor([0.0, 1.0, 2.0, 3.0])
-    images, classes = values[:, None, None, None].expand(4, 1, 40, 40).clone(), torch.arange(4)
-    kinds = set()
-    for seed in range(30):
-        with vision.seeded(seed):
-            x, y = mix(images.clone(), classes)
-        torch.testing.assert_close(x.mean(dim=(1, 2, 3)), (y * values).sum(1), atol=1e-4, rtol=0)
-        torch.testing.assert_close(y.sum(1), torch.ones(4))
-        kinds.add(bool((x == x.round()).all()))
-    assert kinds == {True, False}
-
-
-def test_randaugment_does_half_of_its_operations_at_its_magnitude():
-    image = torch.from_numpy(smooth(32, 32).transpose(2, 0, 1).copy())
-    weak, strong = vision.RandAugment(1, 0.0), vision.RandAugment(1, 9.0, 0.5)
-    changed, change = 0, {weak: 0.0, strong: 0.0}
-    for seed in range(200):
-        for augment in (weak, strong):
-            with vision.seeded(seed):
-                difference = (augment(image).int() - image.int()).abs().float().mean()
-            change[augment] += float(difference)
-            changed += augment is strong and difference > 0
-    assert 60 < changed < 110
-    assert change[weak] < 0.5 * change[strong]
-
-
-def test_seeded_is_a_function_of_its_numbers():
-    def draw(*numbers):
-        with vision.seeded(*numbers):
-            return torch.rand(4).tolist()
-
-    assert draw(1, 2) == draw(1, 2)
-    assert len({tuple(draw(*numbers)) for numbers in ((1, 2), (2, 1), (1, 2, 3), (1, 3), (2**40, 1))}) == 5

@@ -67,6 +67,8 @@ class Batches(_Epochs):
         lengths: group examples of similar length, to pad less: shuffled as before, sorted by length within
             pools of 64 batches, and the batches shuffled again. Needs ``shuffle``.
         fresh: of data without end, every epoch takes the next ``size`` examples.
+        repeats: of fresh data, times that an epoch takes the example of a number, which it does of fewer: number n is
+            also n + ``size``, n + 2 ``size``, and so on. In a batch these are as far apart as they can be.
         rank, world_size: the share of each batch.
     """
 
@@ -80,6 +82,7 @@ class Batches(_Epochs):
         drop_last: bool = False,
         lengths: np.ndarray | None = None,
         fresh: bool = False,
+        repeats: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -99,6 +102,7 @@ class Batches(_Epochs):
         self.drop_last = drop_last
         self.sort_lengths = lengths
         self.fresh = fresh
+        self.repeats = repeats
 
     def __len__(self) -> int:
         whole, rest = divmod(self.size, self.batch_size)
@@ -110,7 +114,7 @@ class Batches(_Epochs):
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(self.size)
         if self.sort_lengths is None:
-            return self._cut(order)
+            return self._cut(self._repeated(order))
         pool = POOL * self.batch_size
         for start in range(0, self.size, pool):
             part = order[start : start + pool]
@@ -118,10 +122,16 @@ class Batches(_Epochs):
         batches = self._cut(order)
         return [batches[i] for i in rng.permutation(len(batches))]
 
+    def _repeated(self, order: np.ndarray) -> np.ndarray:
+        """The first examples of an order, each as ``repeats`` numbers."""
+        place = np.arange(self.size)
+        example, copy = np.divmod(place, self.repeats)
+        return (order[example] + self.size * copy)[np.lexsort((copy, place // self.batch_size))]
+
     def _cut(self, order: np.ndarray) -> list[list[int]]:
         size = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
         starts = range(0, size, self.batch_size)
-        first = self.epoch * self.size if self.fresh else 0
+        first = self.epoch * self.repeats * self.size if self.fresh else 0
         return [(first + order[start : start + self.batch_size]).tolist() for start in starts]
 
 
@@ -219,7 +229,9 @@ def loader(
     """
     train = split == "train"
     data = prepared.split(split)
+    repeats = 1
     if fresh := train and isinstance(data, Endless):
+        repeats = data.repeats
         data = data.seeded(seed)
     batches: _Epochs
     if isinstance(data, Stream):
@@ -241,6 +253,7 @@ def loader(
             drop_last=drop_last and train,
             lengths=prepared.lengths(split) if bucket and train else None,
             fresh=fresh,
+            repeats=repeats,
             rank=rank,
             world_size=world_size,
         )

@@ -39,6 +39,7 @@ class ImageNet(Dataset):
     Args:
         size: height and width.
         augment: train on random parts with RandAugment, erasing, mixup or CutMix; else on the middle of each image.
+        repeats: times that an image is augmented in an epoch, which takes so many times fewer images.
     """
 
     name: ClassVar[str] = "imagenet"
@@ -46,6 +47,12 @@ class ImageNet(Dataset):
 
     size: int = 224
     augment: bool = True
+    repeats: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repeats < 1:
+            raise ValueError(f"repeats is {self.repeats}; it must be at least 1.")
 
     def _plan(self, place: Place) -> Plan:
         if self.miniature:
@@ -94,7 +101,7 @@ class ImageNet(Dataset):
             index = self._subset(split, len(labels))
             if split == "train" and self.augment:
                 view, mix = vision.strong(size, vision.IMAGENET), vision.mixed(len(classes))
-                splits[split] = AugmentedImages(index, labels, stored[part], view, mix=mix)
+                splits[split] = AugmentedImages(index, labels, stored[part], view, mix=mix, repeats=self.repeats)
             else:
                 splits[split] = Images(index, labels, stored[part], seen)
         return self._prepared(

@@ -14,8 +14,9 @@ import torch
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
+from ssm_data.rand_augment import RandAugment
+
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-LEVELS = 10  # magnitudes of the recipes are tenths of the strongest
 
 View = Callable[[torch.Tensor], torch.Tensor]
 Mix = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -44,7 +45,7 @@ def strong(size: int, moments: Moments) -> View:
         [
             v2.RandomResizedCrop(size, interpolation=InterpolationMode.BICUBIC),
             v2.RandomHorizontalFlip(),
-            RandAugment(operations=2, magnitude=9, spread=0.5),
+            RandAugment(operations=2, magnitude=9, spread=0.5, fill=_grey_levels(moments)),
             *_standardised(moments),
             v2.RandomErasing(p=0.25, value="random"),
         ]
@@ -55,7 +56,7 @@ def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
     """One operation of RandAugment, and a random square of the frames resized to a shorter side, flipped or not."""
     return v2.Compose(
         [
-            RandAugment(operations=1, magnitude=magnitude),
+            RandAugment(operations=1, magnitude=magnitude, spread=0, fill=_grey_levels(moments)),
             _resized(shorter),
             v2.RandomCrop(size),
             v2.RandomHorizontalFlip(),
@@ -67,27 +68,6 @@ def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
 def mixed(classes: int) -> Mix:
     """Mixup (0.8) or CutMix (1.0) of a batch (B, C, height, width) and its classes (B,), which become probabilities."""
     return v2.RandomChoice([v2.MixUp(alpha=0.8, num_classes=classes), v2.CutMix(alpha=1.0, num_classes=classes)])
-
-
-class RandAugment(torch.nn.Module):
-    """Random operations, each carried out in half of the cases, at a magnitude of at most 10 with a normal spread.
-
-    Cubuk et al., "RandAugment" (arXiv:1909.13719), in the form of the recipes.
-    """
-
-    def __init__(self, operations: int, magnitude: float, spread: float = 0.0) -> None:
-        super().__init__()
-        self.operations = operations
-        self.magnitude = magnitude
-        self.spread = spread
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        for _ in range(self.operations):
-            done, deviation = torch.rand(()) < 0.5, torch.randn(())
-            if done:
-                magnitude = min(max(self.magnitude + self.spread * float(deviation), 0), LEVELS)
-                image = v2.RandAugment(1, round(3 * magnitude), 3 * LEVELS + 1)(image)
-        return image
 
 
 def downsampled(pixels: torch.Tensor, rate: int) -> torch.Tensor:
@@ -107,6 +87,11 @@ def seeded(*numbers: int) -> Iterator[None]:
 
 def _resized(shorter: int) -> v2.Transform:
     return v2.Resize(shorter, antialias=True)
+
+
+def _grey_levels(moments: Moments) -> list[float]:
+    """The mean of each channel, 0 to 255."""
+    return [255 * mean for mean in moments[0]]
 
 
 def _standardised(moments: Moments) -> list[v2.Transform]:

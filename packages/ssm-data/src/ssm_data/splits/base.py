@@ -29,7 +29,13 @@ class Split(Protocol):
 
 
 class Endless:
-    """Mark of a split whose examples number on without end: of what is drawn or augmented, each epoch reads others."""
+    """Mark of a split whose examples number on without end: of what is drawn or augmented, each epoch reads others.
+
+    Attributes:
+        repeats: times that an epoch reads each example it takes: number n is also n plus the length, plus twice it, ...
+    """
+
+    repeats: int = 1
 
     def seeded(self, seed: int) -> Split:
         """The split whose examples are drawn with a seed."""

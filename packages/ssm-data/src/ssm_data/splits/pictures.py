@@ -100,10 +100,12 @@ class AugmentedImages(Images, Endless):
 
     Args:
         mix: of the images of a batch, or None.
+        repeats: times that an epoch reads an image; it takes so many times fewer ("MultiGrain", arXiv:1902.05509).
         seed: of all that is drawn.
     """
 
     mix: Mix | None = None
+    repeats: int = 1
     seed: int = 0
 
     def seeded(self, seed: int) -> Self:
