@@ -38,7 +38,7 @@ class GatedLinear(nn.Linear):
 
 
 class _GatedLinear(torch.autograd.Function):
-    """The same in blocks of rows; the gradient of the halves never exists as a whole."""
+    """The same in blocks of rows; the gradient of the halves never exists as a whole, and the gate is taken once."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -46,7 +46,8 @@ class _GatedLinear(torch.autograd.Function):
         halves, out = x.new_empty(*x.shape[:-1], width), x.new_empty(*x.shape[:-1], width // 2)
         for x_rows, both, gated in _blocks(width, x, halves, out):
             torch.addmm(bias, x_rows, weight.T, out=both)
-            torch.ops.aten.glu.out(both, -1, out=gated)
+            linear, gate = both.chunk(2, -1)
+            torch.mul(linear, gate.sigmoid_(), out=gated)
         ctx.save_for_backward(x, weight, halves)
         return out
 
@@ -57,7 +58,11 @@ class _GatedLinear(torch.autograd.Function):
         width = len(weight)
         grad_x, grad_weight, grad_bias = x.new_empty(x.shape), torch.zeros_like(weight), weight.new_zeros(width)
         for x_rows, both, gated, into in _blocks(width, x, halves, grad, grad_x):
-            rows = torch.ops.aten.glu_backward(gated, both, -1)
+            linear, gate = both.chunk(2, -1)
+            rows = torch.empty_like(both)
+            to_linear, to_gate = rows.chunk(2, -1)
+            torch.mul(gated, gate, out=to_linear)
+            torch.mul(to_linear, linear, out=to_gate).addcmul_(to_gate, gate, value=-1)
             torch.mm(rows, weight, out=into)
             grad_weight.addmm_(rows.T, x_rows)
             grad_bias += rows.sum(0)
