@@ -4,7 +4,7 @@ Two transforms of the batch forward and two backward: the spectrum of the input 
 and the gradient of the kernel. On a CPU, samples and features go through in blocks that stay in the cache.
 """
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import torch
@@ -34,10 +34,10 @@ class _LongConv(torch.autograd.Function):
     def forward(ctx: Any, u: Tensor, k: Tensor, n: int) -> Tensor:
         k_spectrum = torch.fft.rfft(k, n)  # (C, H, F)
         y = u.new_empty(*u.shape[:2], *k.shape[:2])
-        u_spectra = []
-        for b, h in _blocks(u, k.shape[0] * n):
-            spectrum = _spectrum(u[b, :, h].transpose(1, 2), n)  # (b, h, F)
-            u_spectra.append(spectrum)
+        blocks = _blocks(u, k.shape[0] * n)
+        u_spectra = _rooms(u, blocks, k_spectrum)
+        for i, (b, h) in enumerate(blocks):
+            spectrum = u_spectra[i] = _spectrum(u[b, :, h].transpose(1, 2), n, out=u_spectra[i])  # (b, h, F)
             response = torch.fft.irfft(spectrum.unsqueeze(1) * k_spectrum[:, h], n)
             y[b, ..., h] = _head(response, u.shape[1]).permute(0, 3, 1, 2)
         ctx.save_for_backward(k_spectrum, *u_spectra)
@@ -64,7 +64,7 @@ class _LongConv(torch.autograd.Function):
         return grad_u, None if k_total is None else torch.fft.irfft(k_total, n)[..., :K], None
 
 
-def _blocks(u: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
     """Slices of samples and of features of u (B, L, H), of which each takes so many numbers: all at once on a GPU."""
     B, _, H = u.shape
     samples, features = B, H
@@ -72,17 +72,29 @@ def _blocks(u: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
         most = max(1, _BLOCK * torch.get_num_threads() // size)
         samples = max(1, most // H)
         features = H if most >= H else max(_LINE, most // _LINE * _LINE)
-    for b in range(0, B, samples):
-        for h in range(0, H, features):
-            yield slice(b, b + samples), slice(h, h + features)
+    return [
+        (slice(b, min(B, b + samples)), slice(h, min(H, h + features)))
+        for b in range(0, B, samples)
+        for h in range(0, H, features)
+    ]
 
 
-def _spectrum(x: Tensor, n: int) -> Tensor:
+def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> list[Tensor | None]:
+    """Where the spectrum of each block of u goes, in one allocation: the system takes pieces back after every pass."""
+    if len(blocks) == 1:
+        return [None]
+    F = k_spectrum.shape[-1]
+    sizes = [(b.stop - b.start, h.stop - h.start, F) for b, h in blocks]
+    rooms = k_spectrum.new_empty(u.shape[0] * u.shape[2] * F).split([math.prod(size) for size in sizes])
+    return [room.view(size) for room, size in zip(rooms, sizes, strict=True)]
+
+
+def _spectrum(x: Tensor, n: int, out: Tensor | None = None) -> Tensor:
     """The transform of x (..., L) with zeros up to n."""
     padded = x.new_empty(*x.shape[:-1], n)
     padded[..., : x.shape[-1]] = x
     padded[..., x.shape[-1] :] = 0
-    return torch.fft.rfft(padded)
+    return torch.fft.rfft(padded, out=out)
 
 
 def _head(x: Tensor, L: int) -> Tensor:
