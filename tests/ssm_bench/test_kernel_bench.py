@@ -173,6 +173,19 @@ def test_peak_memory_counts_what_is_held_at_once():
     assert memory.peak_memory(call, CPU) == pytest.approx(2 * 2**20, rel=0.01)
 
 
+def test_on_a_gpu_short_calls_go_in_bursts_between_waits(monkeypatch):
+    gpu, log = torch.device("cuda"), []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("wait"))
+    times = measure.repeat({"short": lambda: log.append("call")}, gpu, 0.0)
+    most, _ = measure._BURST
+    once, burst = ["wait", "call", "wait"], ["wait", *["call"] * most, "wait"]
+    assert log == once + len(times["short"]) * burst
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: log.clear())
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 100 + 7 * len(log))
+    assert memory.peak_memory(lambda: log.append("call"), gpu) == 7
+
+
 @pytest.mark.skipif(not memory._PROCESS.exists(), reason="the memory of a process is read from /proc")
 def test_a_process_of_its_own_tells_all_that_is_needed():
     """A sum of 2^25 complex terms, of 256 MiB each time that it is written down, beside Python and torch."""

@@ -36,7 +36,7 @@ def diagonal_scan(p: Problem) -> Flops:
 
 
 def layer(p: Problem, dplr: bool, channels: int = 1) -> Flops:
-    """One layer with a GLU output map; ``channels``: 2 where it is bidirectional."""
+    """One layer with a GLU output map, S4's kernel by Cauchy products; ``channels``: 2 where it is bidirectional."""
     linear = 4.0 * p.B * p.L * p.H**2
     kernel, convolution = (cauchy if dplr else vandermonde)(p, channels), long_conv(p, channels)
     return kernel[0] + convolution[0] + linear, kernel[1] + convolution[1] + 2 * linear

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from ssm_bench.kernel_bench.measure import Row
 
@@ -74,8 +74,12 @@ def _draw_panel(axes: Axes, rows: Sequence[Row]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(_lengths(rows)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:,g}"))
     axes.margins(x=0.12, y=0.2)
+    low, high = axes.get_ylim()
+    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)  # so that there are several labels
+    axes.yaxis.set_major_locator(LogLocator(subs=steps))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:,g}"))
     axes.grid(True, which="major", color="#dddddd", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
@@ -84,7 +88,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_title(f"{first.name}\n", fontsize=10, loc="left", fontweight="bold", pad=2)
     axes.text(0, 1.02, f"{sizes}; {first.work}", transform=axes.transAxes, fontsize=7.5, color="#555555")
     axes.set_xlabel("L", fontsize=8)
-    axes.set_ylabel("ms", fontsize=8)
+    axes.set_ylabel("ms", fontsize=8, labelpad=1)
 
 
 def _note_gain(axes: Axes, rows: Sequence[Row]) -> None:

@@ -17,7 +17,7 @@ _LARGEST = 4  # operators named of each kind
 OPTIMIZER, OURS, OTHER = "optimiser", "kernels of ours", "views, memory, Python"
 _KINDS = {  # by the names of torch's operators; those of several kinds take the first
     "Fourier transforms": r"_fft_",
-    "matrix products": r"(mm|bmm|addmm|baddbmm|mkldnn_linear|linalg_\w+|_linalg_\w+)$",
+    "matrix products": r"(mm|bmm|addmm_?|baddbmm_?|_?linalg_\w+)$",
     "copies and fills": r"(copy_|clone|cat|fill_|zero_|constant_pad_nd|index\w*|gather|scatter\w*|flip|repeat|roll"
     r"|where|masked_fill_?)$",
     OTHER: r"(empty\w*|new_\w+|zeros\w*|ones\w*|resize_|as_strided|view\w*|_?reshape\w*|slice|select|transpose|t"
