@@ -74,7 +74,7 @@ def test_stamps_are_the_parts_of_the_date():
 def test_faults_have_a_sentence(tmp_path):
     status = Weather().status(Place(tmp_path, tmp_path))
     assert status.state == "missing"
-    assert "WTH.csv is not in" in status.sentence
+    assert "WTH.csv (35,064 rows) is not in" in status.sentence
     with pytest.raises(DataError, match=r"has 150 rows where 200 are published"):
         prepare(ECL(), write(tmp_path / "1", "ECL.csv", "MT_320", rows=150), tmp_path)
     with pytest.raises(DataError, match=r"does not hold the columns date and MT_320"):

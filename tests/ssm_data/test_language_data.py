@@ -93,7 +93,9 @@ def test_other_texts_are_refused(tmp_path, change, message):
 def test_archives_are_read_with_care(tmp_path):
     with zipfile.ZipFile(tmp_path / "wikitext-2.zip", "w") as archive:
         archive.writestr("wikitext-2/train.txt", "the")
-    with pytest.raises(DataError, match=r"lacks the text of valid, test\. Get wikitext-2-v1\.zip"):
+    with pytest.raises(
+        DataError, match=r"lacks the text of valid, test\. Get https://\S*/wikitext-2-v1\.zip \(4\.3 MB\)"
+    ):
         prepare(WikiText2(), tmp_path, tmp_path)
     with zipfile.ZipFile(tmp_path / "wikitext-2.zip", "w") as archive:
         archive.writestr("../train.txt", "the")

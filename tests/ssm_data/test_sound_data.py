@@ -142,7 +142,7 @@ def test_other_sampling_rates_are_converted(tmp_path):
 
 
 def test_faults_have_a_sentence(tmp_path):
-    with pytest.raises(DataError, match=r"holds no folder beethoven .* krandiash/beethoven"):
+    with pytest.raises(DataError, match=r"holds no folder beethoven .* https://\S*/krandiash/beethoven"):
         prepare(Beethoven(), tmp_path, tmp_path)
     assert YouTubeMix().status(Place(None, tmp_path)).state == "missing"
     write(tmp_path / "audio" / "1.wav", RNG.uniform(-1, 1, 120))

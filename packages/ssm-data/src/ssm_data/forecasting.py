@@ -51,7 +51,8 @@ class _Forecast(Dataset):
             path = folder / self._file
             return Plan(key, partial(self._write, path), f"reads {path}", 24 * self.rows, originals=[path])
         where = place.data or "a folder that is named with --data"
-        return Plan(key, partial(self._write, Path()), "", missing=f"{self._file} is not in {where}: {self.how_to}")
+        missing = f"{self._file} ({self.rows:,} rows) is not in {where}: {self.how_to}"
+        return Plan(key, partial(self._write, Path()), "", missing=missing)
 
     @property
     def _file(self) -> str:

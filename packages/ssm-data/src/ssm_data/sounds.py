@@ -175,7 +175,7 @@ class Beethoven(AudioFolder):
 
     name: ClassVar[str] = "beethoven"
     title: ClassVar[str] = "Beethoven"
-    how_to: ClassVar[str] = "Get its files from krandiash/beethoven on the hub. "
+    how_to: ClassVar[str] = "Get its files (10 hours) from https://huggingface.co/datasets/krandiash/beethoven. "
 
     folder: str = "beethoven"
     l_max: int = 128_000
@@ -188,7 +188,7 @@ class YouTubeMix(AudioFolder):
 
     name: ClassVar[str] = "youtubemix"
     title: ClassVar[str] = "YouTubeMix"
-    how_to: ClassVar[str] = "Get its files from krandiash/youtubemix on the hub. "
+    how_to: ClassVar[str] = "Get its files (4 hours) from https://huggingface.co/datasets/krandiash/youtubemix. "
 
     folder: str = "youtubemix"
 

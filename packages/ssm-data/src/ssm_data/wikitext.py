@@ -20,6 +20,7 @@ from ssm_data.corpus import Corpus
 from ssm_data.errors import DataError
 
 HUB = "Salesforce/wikitext"
+ORIGINALS = "https://wikitext.smerity.com/"
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 STEMS = {"train": "train", "val": "valid", "test": "test"}
 NAMINGS = ("wiki.{}.tokens", "{}.txt")  # that of the release, and that of the scripts of Transformer-XL
@@ -35,6 +36,7 @@ class WikiText103(Corpus):
     folders: ClassVar[tuple[str, ...]] = ("wikitext-103", "wt103")
     published: ClassVar[dict[str, int]] = {"train": 103_227_021, "val": 217_646, "test": 245_569}
     words: ClassVar[int] = 267_735
+    megabytes: ClassVar[float] = 181
 
     def _plan(self, place: Place) -> Plan:
         key = {"miniature": self.miniature}
@@ -59,7 +61,10 @@ class WikiText103(Corpus):
     @property
     def _how_to(self) -> str:
         names = ", ".join(map(NAMINGS[0].format, STEMS.values()))
-        return f"Get {self.name}-v1.zip, which holds {names}, and name the folder that holds it with --data."
+        return (
+            f"Get {ORIGINALS}{self.name}-v1.zip ({self.megabytes} MB), which holds {names}, "
+            "and name the folder that holds it with --data."
+        )
 
     def _write(self, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         attempt = partial(read, found) if found else partial(read_hub, f"{self.name}-v1")
@@ -95,6 +100,7 @@ class WikiText2(WikiText103):
     folders: ClassVar[tuple[str, ...]] = ("wikitext-2", "wt2")
     published: ClassVar[dict[str, int]] = {"train": 2_088_628, "val": 217_646, "test": 245_569}
     words: ClassVar[int] = 33_278
+    megabytes: ClassVar[float] = 4.3
 
 
 def read(source: Path) -> dict[str, bytes]:
