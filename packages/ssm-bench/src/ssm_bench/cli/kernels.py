@@ -25,6 +25,7 @@ With a GPU this one command measures all there is on it: naive, PyTorch, KeOps (
 or two at its first use) and the CUDA kernels, with shares of the card's bandwidth and arithmetic. Sizes are
 chosen for about 8 minutes on 2 CPU cores, and are meant to take about as long on a data centre GPU. Keep
 the machine idle. The table is written anew after each problem, so what is done survives an interruption.
+Whether loaders keep ahead of training is told by bench data status --speed.
 
 what the columns say:
   median [quartiles]  over at least 3 repetitions, after an untimed first; the table holds their number.

@@ -154,6 +154,7 @@ class SteppingCase(ModelCase):
     def flops(self, work: str) -> float:
         return float("nan")
 
+    @torch.no_grad()
     def _start(self, backend: str, model: Sashimi) -> tuple[Stepper, State]:
         if backend == "naive":
             return sashimi_stepper(model), None

@@ -62,10 +62,8 @@ def profile(problem: Problem, device: torch.device) -> list[Part]:
     calls: Counter[str] = Counter()
     for event in profiler.events():
         if event.device_type == torch.autograd.DeviceType.CPU:
-            kind, own = (
-                _kind(event),
-                event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total,
-            )
+            kind = _kind(event)
+            own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
             spent[kind][event.name.removeprefix("aten::")] += own
             calls[kind] += 1
     spent[OTHER]["outside operators"] += whole - sum(sum(times.values()) for times in spent.values())

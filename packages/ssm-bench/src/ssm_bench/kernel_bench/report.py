@@ -101,8 +101,8 @@ SUMMARY = (
     "samples a second. naive: the formula; of a layer or model, direct kernel sums and FFTs under plain autograd, or "
     "steps block by block. ours: the fastest of our back ends, or a layer or model as it comes; × naive and what "
     "follows are its. peak: its share of the machine's arithmetic (a) or bandwidth (b), whichever is larger. MiB: of "
-    "torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process that does nothing else, Python "
-    "and torch included, naive → ours. error: that of ours over naive's."
+    "torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process that does nothing but "
+    "ours, Python and torch included. error: that of ours over naive's."
 )
 
 
@@ -120,8 +120,9 @@ def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             continue
         naive, ratio = by.get("naive"), ours.error / ours.naive_error if ours.naive_error else math.nan
         line = [problem.name, _size(problem), *(_time(by.get(each)) for each in times), _time(ours)]
-        line += [_short(ours.speedup), _peak(ours), _both(naive, ours, "peak_mib")]
-        line += [_both(naive, ours, "resident_mib")] if with_resident else []
+        memory = f"{_short(naive.peak_mib) if naive else ''} → {_short(ours.peak_mib)}".lstrip()
+        line += [_short(ours.speedup), _peak(ours), memory]
+        line += [_short(ours.resident_mib)] if with_resident else []
         lines.append([*line, f"{ratio:.2g}"])
     head = ["Problem", "B,H,N,L", *(f"{each} ms" for each in times), "ours ms", "× naive", "peak", "MiB"]
     return [*head, *(["RSS"] if with_resident else []), "error"], lines
@@ -178,11 +179,6 @@ def _time(row: Row | None) -> str:
     if row is None:
         return ""
     return _short(row.median_ms) + (f" ({1e3 / row.median_ms:,.0f}/s)" if row.work == "sample" else "")
-
-
-def _both(naive: Row | None, ours: Row, name: str) -> str:
-    after = _short(getattr(ours, name))
-    return f"{_short(getattr(naive, name)) if naive else ''} → {after}".lstrip() if after else ""
 
 
 def _peak(row: Row) -> str:
