@@ -21,7 +21,7 @@ from ssm_models.config import (
 from ssm_models.heads.decoders import RetrievalDecoder, SequenceDecoder
 from ssm_models.heads.encoders import make_encoder
 from ssm_models.heads.positions import PositionDecoder
-from ssm_models.layers.base import SequenceLayer, State
+from ssm_models.layers.base import SequenceLayer, State, Stepper
 from ssm_models.layers.custom import CustomLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 from ssm_models.layers.mimo import LRULayer, S5Layer
@@ -93,6 +93,28 @@ class SequenceModel(nn.Module):
         """
         y, state = self.backbone(self.encoder(x), state, rate=rate)
         return self.decoder(y), state
+
+    def stepper(self, rate: float = 1.0) -> Stepper:
+        """As a layer's: tokens (B,) or samples (B, d_input), and a state, to (B, d_output) and the next state.
+
+        The output is that of a sequence which ends there. The first state is ``backbone.initial_state(batch_size)``.
+
+        Raises:
+            ValueError: the decoder looks at more than the last position, or the backbone cannot step.
+        """
+        decoder = self.decoder
+        if not isinstance(decoder, PositionDecoder | SequenceDecoder) or getattr(decoder, "mode", "last") != "last":
+            raise ValueError(
+                "Outputs of single samples need a decoder that looks at the last position alone: that of l_output, or "
+                "decoder=last without pairs."
+            )
+        backbone_step = self.backbone.stepper(rate)
+
+        def step(x: Tensor, state: State) -> tuple[Tensor, State]:
+            y, state = backbone_step(self.encoder(x), state)
+            return decoder.output_transform(y), state
+
+        return step
 
 
 def make_decoder(config: StackConfig, io: Interface) -> nn.Module:

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional as F
 
 
 class _Total(torch.autograd.Function):
@@ -53,7 +52,9 @@ class BatchNorm(nn.BatchNorm1d):
         return (x * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(dtype)
 
     def step(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return torch.addcmul(self.bias - mean * scale, x, scale).to(x.dtype)
 
 
 class LayerNorm(nn.LayerNorm):

@@ -1,8 +1,8 @@
 """The recurrences of many layers advanced together, for whoever steps through layers one after another.
 
-A layer's next output is what its state alone makes of it plus a multiple of its next input. So the first part is
-computed for all layers before any input is known, and all states move on after the last one is: a few calls for
-all layers, and one for each.
+A layer's next output, and its next state, is what its state alone makes of it plus a multiple of its next input. So
+the first part is computed for all layers before any input is known, and the second of the states after the last one
+is: a few calls for all layers, and one for each.
 """
 
 from collections.abc import Sequence
@@ -59,25 +59,26 @@ class Bank:
         left, right, C_rows, B = left.flatten(-2), row(right), row(C), B.flatten(-2)  # (K, [R or C,] H, N)
         C_left = einsum("kchn,krhn->kcrh", C_rows, left)
         after = row(cmul(C, diagonal.unsqueeze(1))) - einsum("kcrh,krhn->kchn", C_left, right)  # C A_bar
-        self._right, self._after = right.unsqueeze(2).unbind(1), after.unsqueeze(1)
+        self._rows = torch.cat((after, right), 1).unsqueeze(1)  # (K, 1, C + R, H, N)
         self._left, self._B = left.unsqueeze(2).unbind(1), B.unsqueeze(1)
         self.direct = einsum("kchn,khn->kch", C_rows, B).unbind()
 
     def predict(self, states: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The outputs (B, C, H) of the next step where its inputs are zero; and what :meth:`advance` needs.
+        """The outputs (B, C, H) of the next step and the states (K, B, H, N) after it, were its inputs zero.
 
         Args:
             states: (B, H, M, 2) each.
         """
         x = torch.stack(tuple(states))
         # Sums of elementwise products: matrix products might round to TF32.
-        return (self._after * x.flatten(-2).unsqueeze(2)).sum(-1).unbind(), x
-
-    def advance(self, x: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The next states, for the inputs (B, H) of the step."""
+        seen = (self._rows * x.flatten(-2).unsqueeze(2)).sum(-1)
+        predicted, inner = seen.tensor_split((seen.shape[2] - len(self._left),), 2)
         moved = torch.view_as_real(torch.view_as_complex(x) * self._diagonal).flatten(-2)
-        moved = torch.addcmul(moved, self._B, torch.stack(tuple(inputs)).to(x.dtype).unsqueeze(-1))
-        for left, right in zip(self._left, self._right, strict=True):
-            inner = (right * x.flatten(-2)).sum(-1, keepdim=True)
-            moved = torch.addcmul(moved, left, inner, value=-1)
-        return moved.view(x.shape).unbind()
+        for left, each in zip(self._left, inner.unsqueeze(-1).unbind(2), strict=True):
+            moved = torch.addcmul(moved, left, each, value=-1)
+        return predicted.unbind(), moved
+
+    def advance(self, moved: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The next states, for what :meth:`predict` gave and the inputs (B, H) of the step."""
+        u = torch.stack(tuple(inputs)).to(moved.dtype).unsqueeze(-1)
+        return torch.addcmul(moved, self._B, u).unflatten(-1, (-1, 2)).unbind()

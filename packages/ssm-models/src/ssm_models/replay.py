@@ -1,0 +1,341 @@
+"""Steps as bare lists of tensor calls, without new memory: owns their recording, for whoever generates samples.
+
+A step of a small model is all overhead: modules, views, allocations. So it is run once under a recorder, which notes
+each call that computes something from the sample or the state, with memory for its result. A replayed step makes the
+same calls again, each into its memory. Views, and what depends on the parameters alone, are there already.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, UntypedStorage
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+
+from ssm_models.layers.base import State, Stepper
+
+aten = torch.ops.aten
+Call = Callable[[], object]
+Inputs = tuple[Tensor, State]
+Matrices = dict[tuple, tuple[Tensor, Tensor]]
+"""Constant matrices by address and shape, and copies of them in another layout."""
+
+
+class Replay:
+    """A stepper that repeats recorded calls: the function that it is made of, several times as fast.
+
+    ``y, state = replay(u, state)`` as ever, but the next call overwrites both results, so clone what you keep, and no
+    gradient flows. A state from elsewhere is copied in. The parameters are taken as they stand: make a new one after
+    an update. On a GPU a step is one CUDA graph.
+
+    The first call with inputs of new shapes records; a state whose shapes change on the way, as that of SaShiMi, has
+    several recordings.
+
+    Args:
+        step: of a model in evaluation mode; it depends on its arguments alone.
+    """
+
+    def __init__(self, step: Stepper) -> None:
+        self._step = step
+        self._places: dict[tuple, Tensor] = {}
+        self._memory: list[UntypedStorage] = []  # of all recordings: only one of them runs at a time
+        self._matrices: Matrices = {}
+        self._recordings: dict[tuple, _Recording] = {}
+        self._last: _Recording | None = None
+
+    def __call__(self, u: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step.
+
+        Raises:
+            ValueError: the step does what cannot be repeated.
+        """
+        last = self._last
+        with torch.inference_mode():
+            if last is not None and state is last.state and u.shape == last.u.shape and u.dtype == last.u.dtype:
+                now = last.following = last.following or self._recording((last.u, state))
+            else:
+                inputs = self._place((u, state))
+                for place, value in zip(_tensors(inputs), _tensors((u, state)), strict=True):
+                    place.copy_(value)
+                now = self._recording(inputs)
+            now.u.copy_(u)
+            now.run()
+        self._last = now
+        return now.y, now.state
+
+    @torch.inference_mode(False)
+    def _place(self, inputs: Inputs) -> Inputs:
+        """Where recordings find inputs of these shapes; what is placed together lies one after another."""
+        leaves, structure = tree_flatten(inputs)
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor | None):
+                raise ValueError(
+                    f"A state that holds {leaf!r} beside its tensors cannot be replayed, as a recording would repeat "
+                    "that very value; use the stepper itself."
+                )
+        keys = [None if each is None else (i, each.shape, each.dtype) for i, each in enumerate(leaves)]
+        lacking = [key for key in keys if key is not None and key not in self._places]
+        for dtype in {dtype for _, _, dtype in lacking}:
+            alike = [key for key in lacking if key[2] == dtype]
+            sizes = [shape.numel() for _, shape, _ in alike]
+            slab = torch.zeros(sum(sizes), dtype=dtype, device=inputs[0].device)
+            self._places |= {key: each.view(key[1]) for key, each in zip(alike, slab.split(sizes), strict=True)}
+        return tree_unflatten([None if key is None else self._places[key] for key in keys], structure)
+
+    def _recording(self, inputs: Inputs) -> "_Recording":
+        """The recording for inputs that are in place."""
+        leaves, structure = tree_flatten(inputs)
+        key = structure, *map(id, leaves)
+        if key not in self._recordings:
+            self._recordings[key] = self._record(*inputs)
+        return self._recordings[key]
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _record(self, u: Tensor, state: State) -> "_Recording":
+        recorder = _Recorder(_tensors((u, state)), self._memory, self._matrices)
+        with recorder:
+            y, after = self._step(u, state)
+        _, place = self._place((u, after))
+        pairs = zip(_tensors(place), _tensors(after), strict=True)
+        moves = [(to, recorder.outlasting(value)) for to, value in pairs if not value.is_set_to(to)]
+        y = recorder.outlasting(y)
+        return _Recording(u, recorder.calls, _copies(moves), y, place)
+
+
+class _Recording:
+    """A step for inputs of certain shapes.
+
+    Attributes:
+        u: where it finds the sample.
+        y: where it leaves the output.
+        state: where it leaves the state.
+        following: the recording for that state, once it is known.
+
+    Args:
+        calls: what computes the output and the next state.
+        copies: what moves the next state to its place.
+    """
+
+    def __init__(self, u: Tensor, calls: list[Call], copies: list[Call], y: Tensor, state: State) -> None:
+        self.u, self.y, self.state = u, y, state
+        self.following: _Recording | None = None
+        self._calls = calls + copies
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if u.is_cuda:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # what libraries set up at their first call does not belong to the graph
+                for call in calls:
+                    call()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.run()
+            self._graph = graph
+
+    def run(self) -> None:
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        for call in self._calls:
+            call()
+
+
+class _Recorder(TorchDispatchMode):
+    """Lets a step run as it is, and notes its calls with lasting memory in the place of its tensors.
+
+    Memory is used again as soon as the step has dropped the tensors that it stood for.
+
+    Attributes:
+        calls: the calls so far.
+
+    Args:
+        inputs: the tensors that differ from step to step.
+        memory: what may be used; grows.
+        matrices: what has been laid out; grows.
+    """
+
+    def __init__(self, inputs: Iterable[Tensor], memory: list[UntypedStorage], matrices: Matrices) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self._memory = memory
+        self._matrices = matrices
+        self._free = list(memory)
+        self._inputs = {_key(each): each.untyped_storage() for each in inputs}
+        self._results: dict[int, tuple[StorageWeakRef, UntypedStorage]] = {}
+        self._outlasting: list[Tensor] = []
+
+    def outlasting(self, value: Tensor) -> Tensor:
+        """A result where replayed steps leave it, out of the memory of the inputs, which the next state overwrites."""
+        if _key(value) in self._inputs:
+            with self:
+                value = value.clone()
+        self._outlasting.append(value)
+        return self._lasting(value)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is aten.stack.default and len(args) == 1 and (joined := _joined(args[0])) is not None:
+            return joined
+        result = func(*args, **kwargs)
+        read = {_key(each) for each in _tensors((args, kwargs))}
+        random = torch.Tag.nondeterministic_seeded in func.tags
+        if not random and read.isdisjoint(self._inputs) and read.isdisjoint(self._results):
+            return result
+        given = _tensors(result)
+        if func._schema.is_mutable or not isinstance(result, Tensor | tuple | list):
+            what = "writes into a tensor" if func._schema.is_mutable else "reads a number out of a tensor"
+            raise ValueError(f"A step that {what} ({func}) cannot be replayed. Is the model in evaluation mode?")
+        if given and read.isdisjoint(map(_key, given)):  # no views
+            call_args, call_kwargs = tree_map_only(Tensor, self._lasting, (args, kwargs))
+            for each in given:
+                self._remember(each)
+            out = tree_map_only(Tensor, self._lasting, result)
+            call = _FORMS[func](*call_args, **call_kwargs, out=out) if func in _FORMS else None
+            self.calls.append(call or partial(_into, _tensors(out), func, *call_args, **call_kwargs))
+        return result
+
+    def _remember(self, value: Tensor) -> None:
+        """Find memory for a result."""
+        for key, (reference, storage) in list(self._results.items()):
+            if reference.expired():
+                self._free.append(storage)
+                del self._results[key]
+        size = value.untyped_storage().nbytes()
+        fitting = [each for each in self._free if size <= each.nbytes() <= 2 * size]
+        if fitting:
+            storage = min(fitting, key=UntypedStorage.nbytes)
+            self._free = [each for each in self._free if each is not storage]
+        else:
+            storage = UntypedStorage(size, device=value.device)
+            self._memory.append(storage)
+        self._results[_key(value)] = StorageWeakRef(value.untyped_storage()), storage
+
+    def _lasting(self, value: Tensor) -> Tensor:
+        """The tensor that stands for one of the step's; a constant stands for itself."""
+        key = _key(value)
+        if key not in self._inputs and key not in self._results:
+            return self._laid_out(value.detach())
+        storage = self._inputs[key] if key in self._inputs else self._results[key][1]
+        empty = torch.empty(0, dtype=value.dtype, device=value.device)
+        return empty.set_(storage, value.storage_offset(), value.shape, value.stride())
+
+    def _laid_out(self, value: Tensor) -> Tensor:
+        """A constant; the transpose of a tall matrix with its long rows in one piece, which read faster."""
+        if value.ndim != 2 or value.is_contiguous() or not value.mT.is_contiguous() or value.shape[0] >= value.shape[1]:
+            return value
+        key = value.data_ptr(), value.shape
+        if key not in self._matrices:
+            self._matrices[key] = value, value.contiguous()
+        return self._matrices[key][1]
+
+
+def _copies(moves: Iterable[tuple[Tensor, Tensor]]) -> list[Call]:
+    """Copies the second of each pair into the first, neighbours in one call."""
+    runs: list[list[tuple[Tensor, Tensor]]] = []
+    for move in moves:
+        if runs and all(_joined(pair) is not None for pair in zip(runs[-1][-1], move, strict=True)):
+            runs[-1].append(move)
+        else:
+            runs.append([move])
+    calls: list[Call] = []
+    for run in runs:
+        to, value = run[0] if len(run) == 1 else map(_joined, zip(*run, strict=True))
+        assert to is not None
+        assert value is not None
+        calls.append(partial(to.copy_, value))
+    return calls
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor | None:
+    """The stack of tensors that lie one after another in memory, as a view; None if they do not."""
+    first = tensors[0]
+    for i, each in enumerate(tensors):
+        offset = first.storage_offset() + i * first.numel()
+        if not (each.is_contiguous() and each.shape == first.shape and each.dtype == first.dtype):
+            return None
+        if _key(each) != _key(first) or each.storage_offset() != offset:
+            return None
+    return first.as_strided((len(tensors), *first.shape), (first.numel(), *first.stride()))
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(tree) if isinstance(each, Tensor)]
+
+
+def _key(value: Tensor) -> int:
+    """What views of one tensor share."""
+    return value.untyped_storage()._cdata
+
+
+def _into(out: list[Tensor], function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Any call; its results are new, and copied."""
+    for to, value in zip(out, _tensors(function(*args, **kwargs)), strict=True):
+        to.copy_(value)
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Call]:
+    """A function of torch that writes into ``out`` itself. Called directly it costs less than through its operator."""
+    return lambda *args, out, **kwargs: partial(function, *args, out=out, **kwargs)
+
+
+def _gelu(x: Tensor, *, approximate: str = "none", out: Tensor) -> Call:
+    if x.device.type == "cpu" and x.is_contiguous() and x.numel() % 2 == 0:
+        # Given a contiguous tensor, torch calls oneDNN, whose preparations cost ten times the arithmetic.
+        x, out = x.view(2, -1).mT, out.view(2, -1).mT
+    gelu: Callable[..., Tensor] = torch._C._nn.gelu
+    return partial(gelu, x, approximate=approximate, out=out)
+
+
+def _layer_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float, *, out: tuple[Tensor, ...]
+) -> Call | None:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not x.is_contiguous():
+        return None
+    # A layer norm has no form that writes where it is told; it is the batch norm of one channel for each row.
+    y, mean, per_deviation = out
+    rows = x.view(1, -1, math.prod(shape))
+    results = y.view(rows.shape), mean.view(-1), per_deviation.view(-1)
+    normalize = partial(torch.native_batch_norm, rows, None, None, None, None, True, 0.0, eps, out=results)
+    if weight is None:
+        return normalize
+    scale = partial(torch.mul, y, weight, out=y) if bias is None else partial(torch.addcmul, bias, y, weight, out=y)
+    return lambda: (normalize(), scale())
+
+
+def _copy(x: Tensor, *_: Any, out: Tensor, **__: Any) -> Call:
+    """What the options ask for, the memory has already."""
+    return partial(out.copy_, x)
+
+
+def _embedding(weight: Tensor, index: Tensor, *_: Any, out: Tensor) -> Call | None:
+    return partial(torch.index_select, weight, 0, index, out=out) if index.ndim == 1 else None
+
+
+_FORMS: dict[Any, Callable[..., Call | None]] = {
+    aten._to_copy.default: _copy,
+    aten.add.Tensor: _plain(torch.add),
+    aten.addcmul.default: _plain(torch.addcmul),
+    aten.addmm.default: _plain(torch.addmm),
+    aten.cat.default: _plain(torch.cat),
+    aten.clone.default: _copy,
+    aten.div.Tensor: _plain(torch.div),
+    aten.embedding.default: _embedding,
+    aten.gelu.default: _gelu,
+    aten.glu.default: _plain(torch._C._nn.glu),
+    aten.mm.default: _plain(torch.mm),
+    aten.mul.Tensor: _plain(torch.mul),
+    aten.native_layer_norm.default: _layer_norm,
+    aten.sigmoid.default: _plain(torch.sigmoid),
+    aten.silu.default: _plain(torch._C._nn.silu),
+    aten.stack.default: _plain(torch.stack),
+    aten.sub.Tensor: _plain(torch.sub),
+    aten.sum.dim_IntList: _plain(torch.sum),
+    aten.tanh.default: _plain(torch.tanh),
+}
+"""How operators write into given memory. They give None for what they do not serve; all others are copied."""
