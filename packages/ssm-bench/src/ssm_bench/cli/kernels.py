@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ the machine idle. The table is written anew after each problem, so what is done 
 Whether loaders keep ahead of training is told by bench data status --speed.
 
 what the columns say:
-  median [quartiles]  over at least 3 repetitions, after an untimed first; the table holds their number.
+  median, quartiles   over at least 3 repetitions, after an untimed first; the table holds their number.
                       On a GPU a repetition of a short call is a burst of up to 20 and counts their mean
   by                  the back end; auto: what a layer or model chooses by itself
   work                f., b.: forward, backward pass; step: a whole training step, with loss, optimiser and
@@ -40,7 +41,8 @@ what the columns say:
   error               largest of outputs and gradients against float64, relative to the largest entry; that
                       of a training step is a smaller model's
 
-operators, layers and models: {", ".join(NAMES)}"""
+operators, layers and models:
+{textwrap.fill(", ".join(NAMES), 104, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
