@@ -9,6 +9,7 @@ from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.layers.base import State, Stepper
 from ssm_models.model import SequenceModel, build_backbone, build_model
+from ssm_models.replay import Replay
 from ssm_models.zoo import ZOO
 from torch import Tensor, nn
 
@@ -121,7 +122,8 @@ def _task(p: Problem, backend: str, *words: str) -> Task:
 class SteppingCase(ModelCase):
     """Samples of a SaShiMi's recurrence, one after another; timed over a whole cycle of its scales.
 
-    ``naive`` steps each block by itself, with all that does not change between steps computed before.
+    ``naive`` steps each block by itself, with all that does not change between steps computed before; ``auto`` replays
+    the model's own stepper.
     """
 
     works = ("sample",)
@@ -158,7 +160,7 @@ class SteppingCase(ModelCase):
     def _start(self, backend: str, model: Sashimi) -> tuple[Stepper, State]:
         if backend == "naive":
             return sashimi_stepper(model), None
-        return model.stepper(), model.initial_state(self.problem.B)
+        return Replay(model.stepper()), model.initial_state(self.problem.B)
 
     def _model(self) -> Sashimi:
         torch.manual_seed(0)
