@@ -177,6 +177,16 @@ def test_states_that_change_places() -> None:
         assert [*y.tolist(), *(each[0].item() for each in state)] == [i % 2, i % 2, (i + 1) % 2, i % 2, 3.0 + i]
 
 
+def test_constants_of_each_recording() -> None:
+    """A matrix that is made anew for each shape of the state."""
+    weight, u = torch.randn(64, 32), torch.randn(1, 32)
+    step = Replay(lambda u, state: (u @ (weight * state.shape[1]).mT, torch.cat((state, u[:, :1]), 1)))
+    state = torch.zeros(1, 0)
+    for n in range(6):
+        y, state = step(u, state)
+        torch.testing.assert_close(y, n * u @ weight.mT)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("name", ["s4", "sashimi"])
 def test_on_a_gpu_a_step_is_a_graph(name: str) -> None:
