@@ -14,6 +14,7 @@ from ssm_core.backends import (
     BackendError,
     Implementation,
     Operator,
+    kernels_missing,
     kernels_refusal,
     use_backend,
 )
@@ -152,7 +153,15 @@ def test_forms_that_need_float64_refuse_a_device_without(name):
     assert "float64, which the device has not" in choice.others[Backend.TORCH]
 
 
-def test_import_leaves_keops_alone():
-    """It prints as it is imported, and looks for compilers."""
-    code = "import sys, ssm_core.ops; assert not {'pykeops', 'ssm_kernels'} & {*sys.modules}"
+def test_compiled_code_takes_what_is_missing_for_a_constant():
+    def run(x):
+        return x + 1 if kernels_missing() else x - 1
+
+    x = torch.zeros(1)
+    assert torch.equal(torch.compile(run, fullgraph=True, backend="eager")(x), run(x))
+
+
+def test_import_leaves_keops_and_the_compiler_alone():
+    """KeOps prints as it is imported, and looks for compilers; torch's compiler takes seconds."""
+    code = "import sys, ssm_core.ops; assert not {'pykeops', 'ssm_kernels', 'torch._dynamo'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)

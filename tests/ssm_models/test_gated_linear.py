@@ -7,20 +7,21 @@ from ssm_models.layers.gated_linear import GatedLinear
 from torch.nn import functional as F
 
 
-def two_parts(layer, x):
-    return F.glu(F.linear(x, layer.weight, layer.bias), -1)
+def two_parts(layer, x, of_gelu=False):
+    return F.glu(F.linear(F.gelu(x) if of_gelu else x, layer.weight, layer.bias), -1)
 
 
+@pytest.mark.parametrize("of_gelu", [False, True])
 @pytest.mark.parametrize("shape", [(1, 6), (7, 6), (3, 41, 6), (2, 3, 5, 6)])
 @pytest.mark.parametrize("block", [1, 2**7, 2**17])
-def test_output_and_gradients(shape, block, monkeypatch):
+def test_output_and_gradients(of_gelu, shape, block, monkeypatch):
     monkeypatch.setattr(gated_linear, "_BLOCK", block)
     torch.manual_seed(0)
     layer = GatedLinear(6, 10).double()
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     grad = torch.randn(*shape[:-1], 10, dtype=torch.float64)
     learn = [x, *layer.parameters()]
-    y, expected = layer(x), two_parts(layer, x)
+    y, expected = layer(x, of_gelu=of_gelu), two_parts(layer, x, of_gelu)
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
     gradients = zip(torch.autograd.grad(y, learn, grad), torch.autograd.grad(expected, learn, grad), strict=True)
     for one, other in gradients:
@@ -56,8 +57,9 @@ def test_compiles_whole():
     torch.testing.assert_close(compiled(x), layer(x))
 
 
-def test_large_inputs_compile_whole():
+@pytest.mark.parametrize("of_gelu", [False, True])
+def test_large_inputs_compile_whole(of_gelu):
     layer, x = GatedLinear(8, 512), torch.randn(700, 8)
     assert layer._in_blocks(x)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x), layer(x))
+    torch.testing.assert_close(compiled(x, of_gelu=of_gelu), layer(x, of_gelu=of_gelu))

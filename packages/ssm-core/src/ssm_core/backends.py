@@ -139,7 +139,6 @@ def kernels_refusal(*tensors: Tensor) -> str | None:
     return kernels_missing()
 
 
-@torch.compiler.assume_constant_result
 def kernels_missing() -> str | None:
     """Why ssm-kernels cannot run on this machine, whatever the tensors, or None."""
     if importlib.util.find_spec("ssm_kernels") is None:
@@ -148,6 +147,10 @@ def kernels_missing() -> str | None:
 
     usable, sentence = ssm_kernels.available()
     return None if usable else sentence
+
+
+# What torch.compiler.assume_constant_result marks; that itself imports the compiler, which takes seconds.
+kernels_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def keops_refusal(*_: Tensor | int) -> str | None:

@@ -23,12 +23,11 @@ class GatedLinear(nn.Linear):
     def __init__(self, d_input: int, d_output: int) -> None:
         super().__init__(d_input, 2 * d_output)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return (
-            _GatedLinear.apply(x, self.weight, self.bias)
-            if self._in_blocks(x)
-            else F.glu(F.linear(x, self.weight, self.bias), -1)
-        )
+    def forward(self, x: Tensor, *, of_gelu: bool = False) -> Tensor:
+        """The map of x, or of its GELU, which then takes no memory."""
+        if self._in_blocks(x):
+            return _GatedLinear.apply(x, self.weight, self.bias, of_gelu)
+        return F.glu(F.linear(F.gelu(x) if of_gelu else x, self.weight, self.bias), -1)
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Whether the halves and their gradient, each twice as large as the output, would leave a CPU's cache."""
@@ -41,19 +40,20 @@ class _GatedLinear(torch.autograd.Function):
     """The same in blocks of rows; the gradient of the halves never exists as a whole, and the gate is taken once."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, of_gelu: bool) -> Tensor:
         width = len(weight)
         halves, out = x.new_empty(*x.shape[:-1], width), x.new_empty(*x.shape[:-1], width // 2)
         for x_rows, both, gated in _blocks(width, x, halves, out):
-            torch.addmm(bias, x_rows, weight.T, out=both)
+            torch.addmm(bias, F.gelu(x_rows) if of_gelu else x_rows, weight.T, out=both)
             linear, gate = both.chunk(2, -1)
             torch.mul(linear, gate.sigmoid_(), out=gated)
         ctx.save_for_backward(x, weight, halves)
+        ctx.of_gelu = of_gelu
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, halves = ctx.saved_tensors
         width = len(weight)
         grad_x, grad_weight, grad_bias = x.new_empty(x.shape), torch.zeros_like(weight), weight.new_zeros(width)
@@ -64,9 +64,11 @@ class _GatedLinear(torch.autograd.Function):
             torch.mul(gated, gate, out=to_linear)
             torch.mul(to_linear, linear, out=to_gate).addcmul_(to_gate, gate, value=-1)
             torch.mm(rows, weight, out=into)
-            grad_weight.addmm_(rows.T, x_rows)
+            grad_weight.addmm_(rows.T, F.gelu(x_rows) if ctx.of_gelu else x_rows)
+            if ctx.of_gelu:
+                torch.ops.aten.gelu_backward.grad_input(into, x_rows, grad_input=into)
             grad_bias += rows.sum(0)
-        return grad_x, grad_weight, grad_bias
+        return grad_x, grad_weight, grad_bias, None
 
 
 def _blocks(width: int, *tensors: Tensor) -> zip:

@@ -148,10 +148,17 @@ class S4Layer(SequenceLayer):
         with full_precision(self.D):
             return self.drop_kernel(self.kernel(L, rate))
 
+    def _only_gelu(self) -> bool:
+        """Whether nothing but a GELU stands before the output map."""
+        dropped = self.training and self.config.dropout > 0
+        return self.config.activation == "gelu" and not dropped and self.input_gate is None
+
     def _leave(self, u: Tensor, y: Tensor) -> Tensor:
         """Input (..., H) and convolution with skip (..., C, H) to the layer's output (..., d_output)."""
         config = self.config
         y = (y.mT if config.swap_channels else y).flatten(-2)
+        if isinstance(self.output_linear, GatedLinear) and self._only_gelu():
+            return self.output_linear(y, of_gelu=True)
         y = self.drop(ACTIVATIONS[config.activation](y))
         if self.input_gate is not None:
             if self.output_gate is not None:
