@@ -44,8 +44,8 @@ class _GatedLinear(torch.autograd.Function):
         width = len(weight)
         halves, out = x.new_empty(*x.shape[:-1], width), x.new_empty(*x.shape[:-1], width // 2)
         for x_rows, both, gated in _blocks(width, x, halves, out):
-            torch.addmm(bias, F.gelu(x_rows) if of_gelu else x_rows, weight.T, out=both)
-            linear, gate = both.chunk(2, -1)
+            torch.mm(F.gelu(x_rows) if of_gelu else x_rows, weight.T, out=both)
+            linear, gate = both.add_(bias).chunk(2, -1)
             torch.mul(linear, gate.sigmoid_(), out=gated)
         ctx.save_for_backward(x, weight, halves)
         ctx.of_gelu = of_gelu
