@@ -37,32 +37,31 @@ class GatedLinear(nn.Linear):
 
 
 class _GatedLinear(torch.autograd.Function):
-    """The same in blocks of rows; the gradient of the halves never exists as a whole, and the gate is taken once."""
+    """The same in blocks of rows, of which only the gate stays: ``a`` is not needed where ``a * sigmoid(b)`` is known."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, of_gelu: bool) -> Tensor:
         width = len(weight)
-        halves, out = x.new_empty(*x.shape[:-1], width), x.new_empty(*x.shape[:-1], width // 2)
-        for x_rows, both, gated in _blocks(width, x, halves, out):
-            torch.mm(F.gelu(x_rows) if of_gelu else x_rows, weight.T, out=both)
-            linear, gate = both.add_(bias).chunk(2, -1)
-            torch.mul(linear, gate.sigmoid_(), out=gated)
-        ctx.save_for_backward(x, weight, halves)
+        gate, out = (x.new_empty(*x.shape[:-1], width // 2) for _ in range(2))
+        for x_rows, gate_rows, out_rows in _blocks(width, x, gate, out):
+            both = torch.mm(F.gelu(x_rows) if of_gelu else x_rows, weight.T).add_(bias)
+            linear, to_gate = both.chunk(2, -1)
+            torch.mul(linear, torch.sigmoid(to_gate, out=gate_rows), out=out_rows)
+        ctx.save_for_backward(x, weight, gate, out)
         ctx.of_gelu = of_gelu
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, halves = ctx.saved_tensors
+        x, weight, gate, out = ctx.saved_tensors
         width = len(weight)
         grad_x, grad_weight, grad_bias = x.new_empty(x.shape), torch.zeros_like(weight), weight.new_zeros(width)
-        for x_rows, both, gated, into in _blocks(width, x, halves, grad, grad_x):
-            linear, gate = both.chunk(2, -1)
-            rows = torch.empty_like(both)
+        for x_rows, gate_rows, out_rows, grad_rows, into in _blocks(width, x, gate, out, grad, grad_x):
+            rows = weight.new_empty(len(x_rows), width)
             to_linear, to_gate = rows.chunk(2, -1)
-            torch.mul(gated, gate, out=to_linear)
-            torch.mul(to_linear, linear, out=to_gate).addcmul_(to_gate, gate, value=-1)
+            torch.mul(grad_rows, gate_rows, out=to_linear)
+            torch.mul(grad_rows, out_rows, out=to_gate).addcmul_(to_gate, gate_rows, value=-1)
             torch.mm(rows, weight, out=into)
             grad_weight.addmm_(rows.T, F.gelu(x_rows) if ctx.of_gelu else x_rows)
             if ctx.of_gelu:
