@@ -37,7 +37,7 @@ class GatedLinear(nn.Linear):
 
 
 class _GatedLinear(torch.autograd.Function):
-    """The same in blocks of rows, of which only the gate stays: ``a`` is not needed where ``a * sigmoid(b)`` is known."""
+    """In blocks of rows. Only the gate is kept: the gradient needs no ``a`` where it has ``a * sigmoid(b)``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, of_gelu: bool) -> Tensor:
