@@ -24,12 +24,12 @@ would take too long or too much memory is left out with a sentence. A summary en
 
 With a GPU this one command measures all there is on it: naive, PyTorch, KeOps (which compiles for a minute
 or two at its first use) and the CUDA kernels, with shares of the card's bandwidth and arithmetic. Sizes are
-chosen for about 8 minutes on 2 CPU cores, and are meant to take about as long on a data centre GPU. Keep
-the machine idle. The table is written anew after each problem, so what is done survives an interruption.
+chosen for about a quarter of an hour on 2 CPU cores. Keep the machine idle. Each problem has a process of its
+own. The table is written anew after each problem, so what is done survives an interruption.
 Whether loaders keep ahead of training is told by bench data status --speed.
 
 what the columns say:
-  median, quartiles   over at least 3 repetitions, after an untimed first; the table holds their number.
+  median, quartiles   over at least 5 repetitions, after an untimed first; the table holds their number.
                       On a GPU a repetition of a short call is a burst of up to 20 and counts their mean
   by                  the back end; auto: what a layer or model chooses by itself
   work                f., b.: forward, backward pass; step: a whole training step, with loss, optimiser and
@@ -101,7 +101,7 @@ def _profile(problems: list[Problem], device: torch.device, console: Console) ->
 def _measure(
     problems: list[Problem], swept: list[Problem], device: torch.device, out: Path, chosen: list[str], console: Console
 ) -> int:
-    from ssm_bench.kernel_bench.measure import ceiling, measure
+    from ssm_bench.kernel_bench.measure import ceiling, measure_alone
     from ssm_bench.kernel_bench.plot import draw
     from ssm_bench.kernel_bench.report import (
         as_rich,
@@ -120,7 +120,7 @@ def _measure(
     with console.status("") as status:
         for problem in (*problems, *swept):
             status.update(f"{problem.name}, L {problem.L}")
-            more, omissions = measure(problem, device, top, first_only=problem not in problems)
+            more, omissions = measure_alone(problem, device, top, first_only=problem not in problems)
             rows += more
             failed |= any(omission.failed for omission in omissions)
             write_csv(rows, top, table)

@@ -1,10 +1,12 @@
-"""Time, memory, error and the machine's ceilings, measured side by side in one process."""
+"""Time, memory, error and the machine's ceilings; the back ends of a problem side by side in one process."""
 
 import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 
 import torch
 from torch import Tensor
@@ -19,8 +21,8 @@ _SMALL_L = {True: 512, False: 1024}
 _PATIENCE = {"keops": 3.0, "torch": 20.0, "cuda": 20.0, "naive": 20.0, "auto": 20.0}  # seconds of a call
 _QUICK = 3.0  # seconds of a call, up to which its forward pass is measured too
 _LARGE = 2**30  # bytes of a training step, from which a process of its own tells what is needed in all
-_SECONDS = 0.5  # spent on each back end, at least
-_REPEATS = (3, 50)  # at least, at most
+_SECONDS = 1.5  # spent on each back end, at least
+_REPEATS = (5, 50)  # at least, at most
 _BURST = (20, 0.01)  # calls that a GPU receives at once, at most, and the seconds that they fill
 
 
@@ -112,6 +114,14 @@ def measure(
         if errors and not any(row.median_ms > _QUICK * 1e3 for row in rows):
             rows += _measure(problem, case, work, errors, naive_error, device, top)
     return rows, omissions
+
+
+def measure_alone(
+    problem: Problem, device: torch.device, top: Ceiling, *, first_only: bool = False
+) -> tuple[list[Row], list[Omission]]:
+    """:func:`measure` in a process of its own, which finds no memory that another problem left to the allocator."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(measure, problem, device, top, first_only=first_only).result()
 
 
 def _title(problem: Problem) -> str:
