@@ -56,6 +56,8 @@ def test_float64_suffices_unless_a_pole_is_extremely_close() -> None:
         single = DPLR(*(each.detach().float() for each in leaves(s)))
         suffices = generating._float64_suffices(single, L)
         assert suffices == (distance >= 1e-4)
+        single.A[:, 1, 0] = 10.0  # a mode that grows takes nothing from what the first one costs
+        assert generating._float64_suffices(single, L) == suffices
         assert not generating._float64_suffices(s, L)
         quick, exact = generating._by_fft(s, C, L), generating._by_cauchy(s, C, L)
         error = (quick - exact).abs().max() / exact.abs().max()

@@ -24,7 +24,7 @@ would take too long or too much memory is left out with a sentence. A summary en
 
 With a GPU this one command measures all there is on it: naive, PyTorch, KeOps (which compiles for a minute
 or two at its first use) and the CUDA kernels, with shares of the card's bandwidth and arithmetic. Sizes are
-chosen for about a quarter of an hour on 2 CPU cores. Keep the machine idle. Each problem has a process of its
+chosen for some 20 minutes on 2 CPU cores. Keep the machine idle. Each problem has a process of its
 own. The table is written anew after each problem, so what is done survives an interruption.
 Whether loaders keep ahead of training is told by bench data status --speed.
 

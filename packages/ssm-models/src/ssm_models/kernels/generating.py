@@ -36,7 +36,7 @@ def _float64_suffices(s: DPLR, length: int) -> bool:
     """
     w = torch.view_as_complex(s.A * s.dt)
     decay = -w.real / (1 - w / 2).abs().square()  # -log |a|, to first order
-    closest = (decay.min() * (length / (2 * math.pi))).double()
+    closest = (decay.abs().min() * (length / (2 * math.pi))).double()
     return bool(closest.square() * torch.finfo(s.A.dtype).eps >= torch.finfo(torch.float64).eps)
 
 
