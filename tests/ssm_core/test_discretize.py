@@ -1,5 +1,7 @@
 """The discretisation rules against their definitions, and complex arithmetic against complex dtypes."""
 
+import math
+
 import pytest
 import torch
 from ssm_core.complex import cdiv, cexp, cexpm1_over, cmul
@@ -81,6 +83,22 @@ def test_quotient_at_zero_has_value_one_and_slope_a_half():
     torch.testing.assert_close(value.detach(), torch.tensor([[1.0, 0.0]]).double())
     (slope,) = torch.autograd.grad(value[..., 0].sum(), z)
     torch.testing.assert_close(slope, torch.tensor([[0.5, 0.0]]).double())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slope_of_the_quotient_is_exact_around_zero(dtype):
+    """Against the derivative of the Taylor series, over radii on both sides of the switch and beyond."""
+    radius = torch.cat((torch.zeros(1, dtype=torch.float64), torch.logspace(-40, 0.5, 300, dtype=torch.float64)))
+    angle = torch.linspace(0, 40, len(radius), dtype=torch.float64)
+    z = torch.view_as_real(torch.polar(radius, angle)).to(dtype).requires_grad_()
+    weights = torch.view_as_real(torch.polar(torch.ones_like(radius), 3 * angle)).to(dtype)
+    (slope,) = torch.autograd.grad(cexpm1_over(z), z, weights)
+    exact = (
+        sum((k + 1) / math.factorial(k + 2) * as_complex(z.detach().double()) ** k for k in range(60))
+        * as_complex(weights.double()).conj()
+    )
+    error = (as_complex(slope.double()).conj() - exact).abs() / exact.abs()
+    assert error.max() < 64 * torch.finfo(dtype).eps
 
 
 def test_complex_arithmetic():

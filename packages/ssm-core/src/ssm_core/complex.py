@@ -5,9 +5,11 @@ are made of real elementwise operations, so that ``torch.compile`` takes them wh
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def cmul(x: Tensor, y: Tensor) -> Tensor:
@@ -48,19 +50,40 @@ def cexpm1(x: Tensor) -> Tensor:
 
 
 def cexpm1_over(x: Tensor) -> Tensor:
-    """``(exp(x) - 1) / x`` for ``x`` (..., 2), exact to rounding at and around zero, with its gradient.
+    """``(exp(x) - 1) / x`` for ``x`` (..., 2), exact to rounding at and around zero, with its gradient."""
+    return _Expm1Over.apply(x)
 
-    Near zero the quotient and its derivative cancel; there a Taylor polynomial replaces them.
-    """
-    small = (abs2(x) < _TAYLOR_RADIUS**2).unsqueeze(-1)
-    one = torch.zeros_like(x)
-    one[..., 0] = 1
-    near = torch.where(small, x, 0)
-    series = one / math.factorial(_TAYLOR_TERMS)
-    for k in reversed(range(1, _TAYLOR_TERMS)):
-        series = cmul(series, near) + one / math.factorial(k)
-    return torch.where(small, series, cdiv(cexpm1(x), torch.where(small, one, x)))
+
+class _Expm1Over(torch.autograd.Function):
+    """Differentiated by hand: what autograd makes of the quotient loses all digits near zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        square = abs2(x)
+        tiny = square < torch.finfo(x.dtype).eps ** 2  # the value is 1, and the square may be 0
+        real, imag = (cmul(cexpm1(x), conj(x)) / torch.where(tiny, 1, square).unsqueeze(-1)).unbind(-1)
+        value = torch.stack((torch.where(tiny, 1, real), torch.where(tiny, 0, imag)), -1)
+        ctx.save_for_backward(x, value)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x, value = ctx.saved_tensors
+        real, imag = x.unbind(-1)
+        square = abs2(x)
+        small = square < _TAYLOR_RADIUS**2
+        # The derivative (exp(x) - value) / x with exp(x) = 1 + x value, whose digits cancel near zero.
+        rest = torch.stack((1 - value[..., 0], -value[..., 1]), -1)
+        far = value + cmul(rest, conj(x)) / torch.where(small, 1, square).unsqueeze(-1)
+        # There it is the polynomial sum (k + 1) / (k + 2)! x^k, in Horner's form.
+        u, v = torch.zeros_like(real), torch.zeros_like(real)
+        for k in reversed(range(_TAYLOR_TERMS)):
+            u, v = (u * real).addcmul_(v, imag, value=-1), (u * imag).addcmul_(v, real)
+            u += (k + 1) / math.factorial(k + 2)
+        derivative = torch.where(small.unsqueeze(-1), torch.stack((u, v), -1), far)
+        return cmul(grad, conj(derivative))
 
 
 _TAYLOR_RADIUS = 0.1
-_TAYLOR_TERMS = 10  # the first term left out is below 0.1^10 / 11! = 3e-18
+_TAYLOR_TERMS = 10  # the first term left out is below 11 / 12! 0.1^10 = 3e-18

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_BLOCK = 2**18  # real numbers that are transformed at once for each thread: what fits a core's cache
+_BLOCK = 2**17  # real numbers that are transformed at once for each thread: what fits a core's cache
 _LINE = 16  # features that share a cache line
 _ODD = 16  # numbers added to rows whose length is a power of two, which would fall into one cache set
 
@@ -35,28 +35,29 @@ class _LongConv(torch.autograd.Function):
         k_spectrum = torch.fft.rfft(k, n)  # (C, H, F)
         y = u.new_empty(*u.shape[:2], *k.shape[:2])
         blocks = _blocks(u, k.shape[0] * n)
-        u_spectra = _rooms(u, blocks, k_spectrum)
-        for i, (b, h) in enumerate(blocks):
-            spectrum = u_spectra[i] = _spectrum(u[b, :, h].transpose(1, 2), n, out=u_spectra[i])  # (b, h, F)
+        u_conj = _rooms(u, blocks, k_spectrum)
+        for (b, h), room in zip(blocks, u_conj, strict=True):
+            spectrum = _spectrum(u[b, :, h].transpose(1, 2), n)  # (b, h, F)
+            torch.conj_physical(spectrum, out=room)
             response = torch.fft.irfft(spectrum.unsqueeze(1) * k_spectrum[:, h], n)
             y[b, ..., h] = _head(response, u.shape[1]).permute(0, 3, 1, 2)
-        ctx.save_for_backward(k_spectrum, *u_spectra)
+        ctx.save_for_backward(k_spectrum, *u_conj)
         ctx.sizes = k.shape[-1], n
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        k_spectrum, *u_spectra = ctx.saved_tensors
+        k_spectrum, *u_conj = ctx.saved_tensors
         K, n = ctx.sizes
         B, L, C, H = grad.shape
         k_conj = k_spectrum.conj_physical()
         grad_u = grad.new_empty(B, L, H) if ctx.needs_input_grad[0] else None
         k_total = torch.zeros_like(k_spectrum) if ctx.needs_input_grad[1] else None
-        for (b, h), u_spectrum in zip(_blocks(grad[:, :, 0], C * n), u_spectra, strict=True):
+        for (b, h), u_block in zip(_blocks(grad[:, :, 0], C * n), u_conj, strict=True):
             g = _spectrum(grad[b, ..., h].permute(0, 2, 3, 1), n)  # (b, C, h, F)
             if k_total is not None:
-                k_total[:, h] += _correlate(g, u_spectrum)
+                k_total[:, h] += _sum_of_products(g, u_block)
             if grad_u is not None:
                 spectrum = g.mul_(k_conj[:, h])
                 spectrum = spectrum.squeeze(1) if C == 1 else spectrum.sum(1)
@@ -79,22 +80,20 @@ def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> list[Tensor | None]:
-    """Where the spectrum of each block of u goes, in one allocation: the system takes pieces back after every pass."""
-    if len(blocks) == 1:
-        return [None]
+def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> list[Tensor]:
+    """What is kept of each block of u, in one allocation: the system takes small pieces back after every pass."""
     F = k_spectrum.shape[-1]
     sizes = [(b.stop - b.start, h.stop - h.start, F) for b, h in blocks]
     rooms = k_spectrum.new_empty(u.shape[0] * u.shape[2] * F).split([math.prod(size) for size in sizes])
     return [room.view(size) for room, size in zip(rooms, sizes, strict=True)]
 
 
-def _spectrum(x: Tensor, n: int, out: Tensor | None = None) -> Tensor:
+def _spectrum(x: Tensor, n: int) -> Tensor:
     """The transform of x (..., L) with zeros up to n."""
     padded = x.new_empty(*x.shape[:-1], n)
     padded[..., : x.shape[-1]] = x
     padded[..., x.shape[-1] :] = 0
-    return torch.fft.rfft(padded, out=out)
+    return torch.fft.rfft(padded)
 
 
 def _head(x: Tensor, L: int) -> Tensor:
@@ -104,20 +103,18 @@ def _head(x: Tensor, L: int) -> Tensor:
     return x.new_empty(*x.shape[:-1], L + _ODD)[..., :L].copy_(x[..., :L])
 
 
-@torch.library.custom_op("ssm_core::correlate", mutates_args=())
-def _correlate(g: Tensor, u: Tensor) -> Tensor:
-    """``sum_b g u*`` of spectra g (B, C, H, F) and u (B, H, F); one operator, as ``torch.compile`` would unroll it."""
-    total = torch.zeros_like(g[0])
-    # Sample by sample: the product of the whole batch would leave the cache. The lazy conj() is not for the
-    # inside of a custom operator: compiled code calls it where nothing resolves the conjugation.
-    for g_one, u_one in zip(g, u, strict=True):
-        total.addcmul_(g_one, u_one.conj_physical())
+@torch.library.custom_op("ssm_core::sum_of_products", mutates_args=())
+def _sum_of_products(x: Tensor, y: Tensor) -> Tensor:
+    """``sum_b x y`` of x (B, C, H, F) and y (B, H, F); one operator, as ``torch.compile`` would unroll it."""
+    total = x[0] * y[0]
+    for x_one, y_one in zip(x[1:], y[1:], strict=True):  # the product of the whole batch would leave the cache
+        total.addcmul_(x_one, y_one)
     return total
 
 
-@_correlate.register_fake
-def _(g: Tensor, u: Tensor) -> Tensor:
-    return torch.empty_like(g[0])
+@_sum_of_products.register_fake
+def _(x: Tensor, y: Tensor) -> Tensor:
+    return torch.empty_like(x[0])
 
 
 def fft_size(n: int) -> int:

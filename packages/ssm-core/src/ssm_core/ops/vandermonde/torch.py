@@ -78,7 +78,7 @@ def _tables(a: Tensor, L: int, rows: int) -> tuple[Tensor, Tensor]:
     modulus = real.exp()
     fine, (real, imag) = _powers(modulus * imag.cos(), modulus * imag.sin(), Q)
     coarse, _ = _powers(real, imag, -(-L // Q))
-    return coarse.to(a.dtype), fine.to(a.dtype)
+    return _by_feature(coarse, a.dtype), _by_feature(fine, a.dtype)
 
 
 @_tables.register_fake
@@ -94,19 +94,24 @@ def _fine_length(L: int, rows: int) -> int:
 
 
 def _powers(pr: Tensor, pi: Tensor, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """``p^k`` for ``k = 0..n-1`` (H, n, 2, M) of p (H, M), by doubling, and p to the least power of two from n on."""
-    table = pr.new_empty(pr.shape[0], n, 2, pr.shape[1])
-    real, imag = table.unbind(2)
-    real[:, 0], imag[:, 0] = 1, 0
+    """``p^k`` for ``k = 0..n-1`` (n, 2, H, M) of p (H, M), by doubling, and p to the least power of two from n on."""
+    table = pr.new_empty(n, 2, *pr.shape)
+    real, imag = table.unbind(1)
+    real[0], imag[0] = 1, 0
     k = 1
     while k < n:
         old, new = slice(0, min(k, n - k)), slice(k, 2 * k)
-        r, i = pr.unsqueeze(1), pi.unsqueeze(1)
-        torch.mul(real[:, old], r, out=real[:, new]).addcmul_(imag[:, old], i, value=-1)
-        torch.mul(real[:, old], i, out=imag[:, new]).addcmul_(imag[:, old], r)
+        torch.mul(real[old], pr, out=real[new]).addcmul_(imag[old], pi, value=-1)
+        torch.mul(real[old], pi, out=imag[new]).addcmul_(imag[old], pr)
         pr, pi = pr * pr - pi * pi, 2 * pr * pi
         k *= 2
     return table, (pr, pi)
+
+
+def _by_feature(table: Tensor, dtype: torch.dtype) -> Tensor:
+    """(n, 2, H, M) to (H, n, 2, M) in a dtype, in one pass."""
+    table = table.permute(2, 0, 1, 3)
+    return torch.empty(table.shape, dtype=dtype, device=table.device).copy_(table)
 
 
 def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
