@@ -112,12 +112,6 @@ def test_blocks_are_put_together(monkeypatch):
         monkeypatch.undo()
 
 
-def test_custom_operator_is_sound():
-    g, u = torch.randn(3, 2, 4, 5, dtype=torch.complex128), torch.randn(3, 4, 5, dtype=torch.complex128)
-    torch.library.opcheck(fast_form._sum_of_products, (g, u))
-    torch.testing.assert_close(fast_form._sum_of_products(g, u), torch.einsum("bchf,bhf->chf", g, u))
-
-
 def test_fft_sizes_are_the_least_fast_ones():
     def fast(n):
         for prime in (2, 3, 5):

@@ -19,50 +19,55 @@ _ODD = 16  # numbers added to rows whose length is a power of two, which would f
 def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None) -> Tensor:
     """``y[l] = sum_j k[j] u[l-j] + sum_j k_reverse[j] u[l+1+j]``."""
     L, K = u.shape[1], k.shape[-1]
+    learns = torch.is_grad_enabled() and (k.requires_grad or (k_reverse is not None and k_reverse.requires_grad))
     if k_reverse is None:
-        return _LongConv.apply(u, k, fft_size(L + K - 1))
+        return _LongConv.apply(u, k, fft_size(L + K - 1), learns)
     n = fft_size(L + max(K - 1, k_reverse.shape[-1]))
     # Lag -(1 + j) stands at index n - 1 - j of a periodic kernel.
     gap = n - K - k_reverse.shape[-1]
-    return _LongConv.apply(u, torch.cat((torch.nn.functional.pad(k, (0, gap)), k_reverse.flip(-1)), -1), n)
+    k = torch.cat((torch.nn.functional.pad(k, (0, gap)), k_reverse.flip(-1)), -1)
+    return _LongConv.apply(u, k, n, learns)
 
 
 class _LongConv(torch.autograd.Function):
-    """Circular convolution of period n of u (B, L, H) and k (C, H, K); the first L samples (B, L, C, H)."""
+    """Circular convolution of period n of u (B, L, H) and k (C, H, K), which learns or does not; the first L samples
+    (B, L, C, H)."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, k: Tensor, n: int) -> Tensor:
+    def forward(ctx: Any, u: Tensor, k: Tensor, n: int, learns: bool) -> Tensor:
         k_spectrum = torch.fft.rfft(k, n)  # (C, H, F)
         y = u.new_empty(*u.shape[:2], *k.shape[:2])
         blocks = _blocks(u, k.shape[0] * n)
-        u_conj = _rooms(u, blocks, k_spectrum)
-        for (b, h), room in zip(blocks, u_conj, strict=True):
+        u_conj = _rooms(u, blocks, k_spectrum) if learns else []
+        for i, (b, h) in enumerate(blocks):
             spectrum = _spectrum(u[b, :, h].transpose(1, 2), n)  # (b, h, F)
-            torch.conj_physical(spectrum, out=room)
-            response = torch.fft.irfft(spectrum.unsqueeze(1) * k_spectrum[:, h], n)
-            y[b, ..., h] = _head(response, u.shape[1]).permute(0, 3, 1, 2)
+            if learns:
+                torch.conj_physical(spectrum, out=u_conj[i])
+            spectra = spectrum.unsqueeze(1)
+            spectra = spectra.mul_(k_spectrum[:, h]) if len(k) == 1 else spectra * k_spectrum[:, h]
+            y[b, ..., h] = _head(torch.fft.irfft(spectra, n), u.shape[1]).permute(0, 3, 1, 2)
         ctx.save_for_backward(k_spectrum, *u_conj)
         ctx.sizes = k.shape[-1], n
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         k_spectrum, *u_conj = ctx.saved_tensors
         K, n = ctx.sizes
         B, L, C, H = grad.shape
         k_conj = k_spectrum.conj_physical()
         grad_u = grad.new_empty(B, L, H) if ctx.needs_input_grad[0] else None
         k_total = torch.zeros_like(k_spectrum) if ctx.needs_input_grad[1] else None
-        for (b, h), u_block in zip(_blocks(grad[:, :, 0], C * n), u_conj, strict=True):
+        for i, (b, h) in enumerate(_blocks(grad[:, :, 0], C * n)):
             g = _spectrum(grad[b, ..., h].permute(0, 2, 3, 1), n)  # (b, C, h, F)
             if k_total is not None:
-                k_total[:, h] += _sum_of_products(g, u_block)
+                _accumulate(k_total[:, h], g, u_conj[i])
             if grad_u is not None:
                 spectrum = g.mul_(k_conj[:, h])
                 spectrum = spectrum.squeeze(1) if C == 1 else spectrum.sum(1)
                 grad_u[b, :, h] = _head(torch.fft.irfft(spectrum, n), L).transpose(1, 2)
-        return grad_u, None if k_total is None else torch.fft.irfft(k_total, n)[..., :K], None
+        return grad_u, None if k_total is None else torch.fft.irfft(k_total, n)[..., :K], None, None
 
 
 def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
@@ -103,18 +108,13 @@ def _head(x: Tensor, L: int) -> Tensor:
     return x.new_empty(*x.shape[:-1], L + _ODD)[..., :L].copy_(x[..., :L])
 
 
-@torch.library.custom_op("ssm_core::sum_of_products", mutates_args=())
-def _sum_of_products(x: Tensor, y: Tensor) -> Tensor:
-    """``sum_b x y`` of x (B, C, H, F) and y (B, H, F); one operator, as ``torch.compile`` would unroll it."""
-    total = x[0] * y[0]
-    for x_one, y_one in zip(x[1:], y[1:], strict=True):  # the product of the whole batch would leave the cache
-        total.addcmul_(x_one, y_one)
-    return total
-
-
-@_sum_of_products.register_fake
-def _(x: Tensor, y: Tensor) -> Tensor:
-    return torch.empty_like(x[0])
+def _accumulate(total: Tensor, x: Tensor, y: Tensor) -> None:
+    """Add ``sum_b x y`` of x (B, C, H, F) and y (B, H, F) to the total (C, H, F)."""
+    if torch.compiler.is_compiling():  # it would unroll the loop
+        total += (x * y.unsqueeze(1)).sum(0)
+    else:
+        for x_one, y_one in zip(x, y, strict=True):  # the product of the whole batch would leave the cache
+            total.addcmul_(x_one, y_one)
 
 
 def fft_size(n: int) -> int:
