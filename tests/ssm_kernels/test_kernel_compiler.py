@@ -1,24 +1,41 @@
 """NVRTC on a machine without a GPU: every unit for every architecture, and the cache on disk."""
 
+import importlib.util
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from ssm_kernels import compiler, host, runtime
 from ssm_kernels.compiler import CompileError, Unit
-from ssm_kernels.ops import cauchy, diagonal_scan, vandermonde
+from ssm_kernels.ops import cauchy, chunked_scan, diagonal_scan, vandermonde
 
 try:
     KNOWN = compiler.supported_architectures()
 except (ImportError, RuntimeError) as error:
     pytest.skip(f"NVRTC cannot be loaded: {error}", allow_module_level=True)
 
+
+def signal(H, dtype):
+    return torch.empty(1, 1, H, dtype=dtype, device="meta")
+
+
+CHUNKED = {
+    f"{source}-{dtype}-{H}": chunked_scan.unit(source, signal(H, dtype))
+    for source in ("chunk.cu", "chunk_gradient.cu")
+    for dtype in (torch.float32, torch.bfloat16)
+    for H in (1, 8)
+}
 UNITS = {
     **{f"vandermonde-{L}": vandermonde.unit(L) for L in (1, 257, 1024, 2048, 16384)},
     **{f"cauchy-{K}": cauchy.unit(K) for K in range(1, cauchy.MAX_NUMERATORS + 1)},
     **{f"scan-{M}": diagonal_scan.unit(M) for M in (1, 2, 3, 7, 16, 17)},
     "gradient": Unit("gradient.cu", ()),
+    "chunk_system": chunked_scan.SYSTEM,
+    **CHUNKED,
 }
 UNIT = UNITS["cauchy-1"]
 
@@ -33,6 +50,8 @@ def test_the_units_cover_every_shape():
     assert {vandermonde.unit(L) for L in range(1, 9000)} <= set(UNITS.values())
     assert {cauchy.unit(K) for K in range(1, 40)} <= set(UNITS.values())
     assert {diagonal_scan.unit(M) for M in range(1, 300)} <= set(UNITS.values())
+    for dtype in (torch.float32, torch.bfloat16):
+        assert {chunked_scan.unit("chunk.cu", signal(H, dtype)) for H in range(1, 40)} <= set(CHUNKED.values())
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100", "sm_120"])
@@ -49,6 +68,24 @@ def test_compiles_without_spills(name, architecture):
     assert spills == [("0", "0", "0")] * len(kernels)
     shared = [int(size) for size in re.findall(r"(\d+) bytes smem", compiled.log)]
     assert max(shared, default=0) <= 48 * 1024
+
+
+def disassembler():
+    """nvdisasm of a CUDA toolkit, or the one that comes with triton."""
+    found = importlib.util.find_spec("triton")
+    beside = Path(found.origin).parent / "backends/nvidia/bin/nvdisasm" if found else Path()
+    return shutil.which("nvdisasm") or (str(beside) if beside.is_file() else None)
+
+
+@pytest.mark.skipif(disassembler() is None, reason="there is no nvdisasm")
+@pytest.mark.parametrize("name", CHUNKED)
+def test_the_products_are_those_of_tensor_cores(name, tmp_path):
+    """Every product of the source in its precision, and none in another."""
+    path = tmp_path / "unit.cubin"
+    path.write_bytes(compiler.compile_unit(CHUNKED[name], "sm_80").cubin)
+    code = subprocess.run([disassembler(), path], capture_output=True, text=True, check=True).stdout
+    kinds = set(re.findall(r"\bHMMA\.\S+", code))
+    assert kinds == {"HMMA.16816.F32.BF16" if "bfloat16" in name else "HMMA.1688.F32.TF32"}
 
 
 def test_a_refused_source_shows_the_log(tmp_path):

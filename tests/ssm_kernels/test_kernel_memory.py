@@ -6,7 +6,7 @@ import pytest
 import torch
 from ssm_kernels import host
 from ssm_kernels.compiler import CompileError, Unit
-from ssm_kernels.ops import cauchy, common, diagonal_scan, vandermonde
+from ssm_kernels.ops import cauchy, chunked_scan, common, diagonal_scan, vandermonde
 
 pytestmark = pytest.mark.usefixtures("emulation")
 
@@ -17,11 +17,23 @@ def _cuts(request, monkeypatch):
     monkeypatch.setattr(common, "FULL_GRID", request.param)
     monkeypatch.setattr(diagonal_scan, "LEAST_SEGMENT", request.param)
     monkeypatch.setattr(diagonal_scan, "SPLIT", 13)
+    monkeypatch.setattr(chunked_scan, "SPLIT", 1 if request.param == 1 else 13)
 
 
-def recurrence(B, L, H, M):
+def recurrence(B, L, H, M, dtype=torch.float32):
     """``u, x0, a, b, c`` of a decaying one."""
-    return torch.randn(B, L, H), *(0.7 * torch.rand(*shape, H, M, 2) for shape in ((B,), (), (), ()))
+    return torch.randn(B, L, H).to(dtype), *(0.7 * torch.rand(*shape, H, M, 2) for shape in ((B,), (), (), ()))
+
+
+def chunked(H, dtype):
+    """A tile, or two segments of it and a little."""
+    B, L, M = 3, 512 + 16, 3
+    return recurrence(B, L, H, M, dtype)
+
+
+def chunked_backward(H, dtype):
+    inputs = chunked(H, dtype)
+    return torch.randn(inputs[0].shape).to(dtype), torch.randn(inputs[1].shape), *inputs
 
 
 PROBLEMS = {
@@ -43,6 +55,14 @@ PROBLEMS = {
         )
         for M in (3, 33)
     },
+    **{
+        f"chunked{name}-{dtype}-{H}": (function, partial(make, H, dtype))
+        for name, function, make in (
+            ("", chunked_scan.forward, chunked),
+            ("_backward", chunked_scan.backward, chunked_backward),
+        )
+        for dtype, H in ((torch.float32, 4), (torch.bfloat16, 3))
+    },
 }
 
 
@@ -58,7 +78,7 @@ def fenced_launch(unit, kernel, grid, arguments):
     fence, fenced = 4096, []
     for argument in arguments:
         if isinstance(argument, torch.Tensor):
-            buffer = torch.full((argument.numel() + 2 * fence,), torch.nan)
+            buffer = torch.full((argument.numel() + 2 * fence,), torch.nan, dtype=argument.dtype)
             inside = buffer[fence:-fence].view_as(argument)
             inside.copy_(argument)
             fenced.append((argument, buffer, inside))

@@ -4,8 +4,9 @@ import pytest
 import ssm_core.ops  # noqa: F401
 import torch
 from ssm_core.backends import OPERATORS
-from ssm_kernels import available, cauchy, diagonal_scan, vandermonde
+from ssm_kernels import available, cauchy, chunked_scan, diagonal_scan, vandermonde
 from ssm_kernels.ops.cauchy import cauchy_backward_op, cauchy_op
+from ssm_kernels.ops.chunked_scan import chunked_scan_backward_op, chunked_scan_op
 from ssm_kernels.ops.diagonal_scan import diagonal_scan_backward_op, diagonal_scan_op
 from ssm_kernels.ops.vandermonde import vandermonde_backward_op, vandermonde_op
 
@@ -25,10 +26,10 @@ def recurrence(c, a):
     return u.to(c), x0.to(c), torch.view_as_real(torch.view_as_complex(a).exp()), b.to(c), c
 
 
-def all_three(c, a, y):
+def all_operators(c, a, y):
     kernel, product = vandermonde(c, a, 2 * y.shape[0] + 1), cauchy(c, a, y)
-    outputs, state = diagonal_scan(*recurrence(c, a))
-    return sum(each.square().sum() for each in (kernel, product, outputs, state))
+    scans = (*diagonal_scan(*recurrence(c, a)), *chunked_scan(*recurrence(c, a)))
+    return sum(each.square().sum() for each in (kernel, product, *scans))
 
 
 def test_registration(device):
@@ -40,6 +41,8 @@ def test_registration(device):
     torch.library.opcheck(cauchy_op, (c, a, y))
     leaves = [each.detach().requires_grad_() for each in recurrence(c, a)]
     torch.library.opcheck(diagonal_scan_op, (*leaves[:4], leaves[4][0]))
+    half = leaves[0].detach()[:, :32].bfloat16().requires_grad_()
+    torch.library.opcheck(chunked_scan_op, (half, *leaves[1:4], leaves[4][0]))
 
 
 @pytest.mark.parametrize("name", ["vandermonde", "cauchy", "diagonal_scan", "ssm_step"])
@@ -49,7 +52,7 @@ def test_ssm_core_prefers_the_kernels(name):
 
 def test_compiled_code_is_the_same(device):
     results = []
-    for function in (all_three, torch.compile(all_three, backend="aot_eager", fullgraph=True)):
+    for function in (all_operators, torch.compile(all_operators, backend="aot_eager", fullgraph=True)):
         torch.manual_seed(0)
         c, a, y = arguments(device)
         c.requires_grad_()
@@ -68,6 +71,7 @@ def test_backward_repeats_bit_for_bit(device):
         lambda: vandermonde_backward_op(grads[0], c, a),
         lambda: cauchy_backward_op(grads[1], c, a, y),
         lambda: diagonal_scan_backward_op(scan[0], scan[1], *scan[:4], c[0]),
+        lambda: chunked_scan_backward_op(scan[0][:, :32], scan[1], scan[0][:, :32], *scan[1:4], c[0]),
     ):
         for first, second in zip(backward(), backward(), strict=True):
             assert torch.equal(first, second)
@@ -83,7 +87,7 @@ def test_other_streams_and_graph_replay():
     more = [each.detach() for each in recurrence(c, a)[:2]]
 
     def step():
-        outputs, _ = diagonal_scan(*more, a / 20, a, c)
+        outputs = diagonal_scan(*more, a / 20, a, c)[0] + chunked_scan(*more, a / 20, a, c)[0]
         loss = vandermonde(c, a, 1025).square().sum() + cauchy(c, a, y).square().sum() + outputs.square().sum()
         return torch.autograd.grad(loss, (c, a))
 

@@ -1,11 +1,12 @@
-"""The fused recurrence and its gradient against the recurrence in float64, sample by sample."""
+"""Both fused recurrences and their gradients against the recurrence in float64, sample by sample."""
 
 import itertools
 
 import pytest
 import torch
 from ssm_core.ops.step.cuda import ssm_step
-from ssm_kernels import diagonal_scan
+from ssm_kernels import chunked_scan, diagonal_scan
+from ssm_kernels.ops import chunked_scan as chunked
 from ssm_kernels.ops import diagonal_scan as module
 
 EPSILON = torch.finfo(torch.float32).eps
@@ -38,15 +39,15 @@ def both(function, inputs, upstream):
     """Outputs and gradients of every input."""
     leaves = [each.clone().requires_grad_() for each in inputs]
     outputs = function(*leaves)
-    gradients = torch.autograd.grad(outputs, leaves, [each.to(leaves[0]) for each in upstream])
+    gradients = torch.autograd.grad(outputs, leaves, [up.to(out) for up, out in zip(upstream, outputs, strict=True)])
     return [each.detach() for each in (*outputs, *gradients)]
 
 
-def assert_as_exact(inputs, upstream, device, times=4):
+def assert_as_exact(inputs, upstream, device, scan=diagonal_scan, times=4):
     """Each result off by no more than ``times`` what the float32 recurrence is off, and a few roundings."""
     exact = both(direct, [each.double() for each in inputs], upstream)
     plain = both(direct, inputs, upstream)
-    ours = both(diagonal_scan, [each.to(device) for each in inputs], upstream)
+    ours = both(scan, [each.to(device) for each in inputs], upstream)
     for name, one, other, truth in zip(("y", "x", *NAMES), ours, plain, exact, strict=True):
         assert one.shape == truth.shape
         allowed = times * (other - truth).abs().max() + 8 * EPSILON * truth.abs().max()
@@ -56,7 +57,8 @@ def assert_as_exact(inputs, upstream, device, times=4):
 @pytest.fixture(params=["whole", "segments"])
 def _cut(request, monkeypatch):
     monkeypatch.setattr(module, "LEAST_SEGMENT", 7)
-    monkeypatch.setattr(module, "SPLIT", 1 if request.param == "whole" else 100)
+    for each in (module, chunked):
+        monkeypatch.setattr(each, "SPLIT", 1 if request.param == "whole" else 100)
 
 
 @pytest.mark.usefixtures("_cut")
@@ -75,6 +77,64 @@ def test_values_and_gradients(device, B, L, H, M, C):
     assert_as_exact(problem(B, L, H, M, C), upstream, device)
 
 
+CHUNKED = [
+    *((2, L, 3, M, 1) for M, L in itertools.product([1, 3, 32, 33], [5, 17, 96])),
+    (1, 272, 4, 8, 1),  # more than a tile
+    (1, 1021, 5, 5, 3),
+    (5, 32, 17, 1, 1),
+    (2, 560, 8, 9, 2),  # segments of 512 and of 48
+]
+
+
+@pytest.mark.usefixtures("_cut")
+@pytest.mark.parametrize(("B", "L", "H", "M", "C"), CHUNKED)
+def test_chunks_in_float32(device, B, L, H, M, C):
+    upstream = torch.randn(B, L, C, H), torch.randn(B, H, M, 2)
+    assert_as_exact(problem(B, L, H, M, C), upstream, device, chunked_scan)
+
+
+@pytest.mark.usefixtures("_cut")
+@pytest.mark.parametrize(("B", "L", "H", "M"), [(2, 96, 3, 33), (1, 529, 8, 3), (5, 272, 17, 1)])
+def test_chunks_in_bfloat16(device, B, L, H, M):
+    """Results of bfloat16 are off by its rounding, 2^-8. Beside that, a term of a sum is a product of at most four
+    numbers that are split, each off by 2^-17, and lacks at most two products of low parts, 2^-16 each. The terms'
+    moduli add up in the recurrence of all moduli."""
+
+    def moduli(tensor, name):
+        return tensor.abs() if name == "u" else torch.nn.functional.pad(tensor.norm(dim=-1, keepdim=True), (0, 1))
+
+    inputs = problem(B, L, H, M, 1)
+    inputs = (inputs[0].bfloat16(), *inputs[1:])
+    upstream = torch.randn(B, L, 1, H).bfloat16(), torch.randn(B, H, M, 2)
+    exact = both(direct, [each.double() for each in inputs], upstream)
+    largest = both(
+        direct,
+        [moduli(each.double(), name) for each, name in zip(inputs, NAMES, strict=True)],
+        [moduli(each, name) for each, name in zip(upstream, ("u", "x0"), strict=True)],
+    )
+    ours = both(chunked_scan, [each.to(device) for each in inputs], upstream)
+    for name, one, truth, bound in zip(("y", "x", *NAMES), ours, exact, largest, strict=True):
+        signal = name in ("y", "u")
+        assert one.dtype == (torch.bfloat16 if signal else torch.float32)
+        off, allowed = (one.cpu() - truth).abs(), 8 * 2.0**-17 * (bound if signal else bound[..., :1])
+        assert (off <= allowed + signal * 2.0**-8 * truth.abs()).all(), name
+
+
+def test_chunks_never_see_a_segment_end_inside():
+    """Segments are whole tiles, all samples lie in one, and time is cut only where sequences are few."""
+    for B, L, H, dtype in itertools.product(
+        [1, 3, 64], [16, 512, 560, 16384], [1, 64], [torch.float32, torch.bfloat16]
+    ):
+        u = torch.empty(B, L, H, dtype=dtype, device="meta")
+        Q = chunked.segment_length(u)
+        segments = module.blocks(L, Q)
+        assert Q % chunked.TILE == 0
+        assert (segments - 1) * Q < L <= segments * Q
+        assert segments == 1 or B * chunked.head_blocks(u) * segments <= chunked.SPLIT * chunked.STRANDS
+    assert chunked.segment_length(torch.empty(64, 1024, 256, device="meta")) == 1024
+    assert chunked.segment_length(torch.empty(1, 16384, 64, device="meta")) == 256
+
+
 def test_segments_are_as_long_as_asked(monkeypatch):
     """Every sample lies in one segment, and none is empty; time is cut only where sequences are few."""
     for B, L, H, M in itertools.product([1, 3], [1, 255, 512, 1000, 16385], [1, 64, 300], [1, 32]):
@@ -86,21 +146,24 @@ def test_segments_are_as_long_as_asked(monkeypatch):
     assert module.segment_length(1, 16384, 64, 32) == 1024
 
 
+@pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
 @pytest.mark.parametrize("length", [512, 1023])
-def test_long_memory(device, length):
+def test_long_memory(device, scan, length):
     """States that hardly decay, over the lengths at which time is cut by itself."""
     inputs = problem(1, length, 2, 4, 1, decay=1e-4)
     assert module.segment_length(1, length, 2, 4) < length
-    assert_as_exact(inputs, (torch.randn(1, length, 1, 2), torch.randn(1, 2, 4, 2)), device)
+    assert chunked.segment_length(inputs[0]) < length
+    assert_as_exact(inputs, (torch.randn(1, length, 1, 2), torch.randn(1, 2, 4, 2)), device, scan)
 
 
-def test_one_output_alone_has_gradients(device):
-    inputs = problem(2, 9, 3, 4, 2)
+@pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
+def test_one_output_alone_has_gradients(device, scan):
+    inputs = problem(2, 19, 3, 4, 2)
     for i in range(2):
         found, expected = (
             torch.autograd.grad(function(*leaves)[i].square().sum(), leaves, allow_unused=True, materialize_grads=True)
             for function, leaves in (
-                (diagonal_scan, [each.to(device).requires_grad_() for each in inputs]),
+                (scan, [each.to(device).requires_grad_() for each in inputs]),
                 (direct, [each.double().requires_grad_() for each in inputs]),
             )
         )
@@ -108,10 +171,12 @@ def test_one_output_alone_has_gradients(device):
             torch.testing.assert_close(one.cpu().double(), other, rtol=1e-4, atol=1e-4)
 
 
-def test_zero_poles_and_zero_inputs_have_no_special_case(device):
+@pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
+def test_zero_poles_and_zero_inputs_have_no_special_case(device, scan):
     u, x0, a_bar, b_bar, c = problem(2, 70, 3, 4, 1)
-    for inputs in ((u, x0, torch.zeros_like(a_bar), b_bar, c), (u, x0, a_bar, torch.zeros_like(b_bar), c)):
-        assert_as_exact(inputs, (torch.randn(2, 70, 1, 3), torch.randn(2, 3, 4, 2)), device)
+    for poles, weights in ((0 * a_bar, b_bar), (1e-30 * a_bar, b_bar), (a_bar, 0 * b_bar)):
+        upstream = torch.randn(2, 70, 1, 3), torch.randn(2, 3, 4, 2)
+        assert_as_exact((u, x0, poles, weights, c), upstream, device, scan)
 
 
 def test_steps_are_the_scan(device):
@@ -123,27 +188,32 @@ def test_steps_are_the_scan(device):
     torch.testing.assert_close(x, last, rtol=1e-5, atol=1e-5)
 
 
-def test_strided_and_unaligned_arguments(device):
-    u, x0, a_bar, b_bar, c = (each.to(device) for each in problem(2, 9, 3, 5, 1))
-    packed = torch.cat([torch.zeros(1, device=device), x0.flatten()])[1:].view_as(x0)
+@pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
+def test_strided_and_unaligned_arguments(device, scan):
+    u, x0, a_bar, b_bar, c = (each.to(device) for each in problem(2, 16, 4, 5, 1))
+    packed, shifted = (torch.cat([torch.zeros(1, device=device), each.flatten()])[1:].view_as(each) for each in (x0, u))
     assert packed.data_ptr() % 8
     transposed = u.transpose(1, 2).contiguous().transpose(1, 2)
-    for one, other in zip(
-        diagonal_scan(transposed, packed, a_bar, b_bar, c), diagonal_scan(u, x0, a_bar, b_bar, c), strict=True
-    ):
-        assert torch.equal(one, other)
+    expected = scan(u, x0, a_bar, b_bar, c)
+    for same in (transposed, shifted):
+        for one, other in zip(scan(same, packed, a_bar, b_bar, c), expected, strict=True):
+            assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
 @pytest.mark.parametrize("wrong", range(5))
-def test_refusals_name_the_cause(wrong):
+def test_refusals_name_the_cause(scan, wrong):
     inputs = list(problem(2, 5, 3, 4, 1))
     shapes = [tuple(each.shape) for each in inputs]
     inputs[wrong] = inputs[wrong][..., :-1]
     with pytest.raises(ValueError, match=r"takes u \(B, L, H\)"):
-        diagonal_scan(*inputs)
+        scan(*inputs)
     inputs[wrong] = torch.zeros(shapes[wrong], dtype=torch.float64)
     with pytest.raises(ValueError, match="float64"):
-        diagonal_scan(*inputs)
+        scan(*inputs)
+    inputs[wrong] = torch.zeros(shapes[wrong], device="meta")
+    with pytest.raises(ValueError, match=r"on meta|on cpu and the others on meta"):
+        scan(*inputs)
 
 
 def test_an_empty_sequence_is_refused():

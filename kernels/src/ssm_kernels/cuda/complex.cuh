@@ -42,6 +42,29 @@ __device__ __forceinline__ float2 mul_add(float2 a, float2 b, float2 c) {
   return complex(fmaf(a.x, b.x, fmaf(-a.y, b.y, c.x)), fmaf(a.x, b.y, fmaf(a.y, b.x, c.y)));
 }
 
+// a^n, multiplied up in float64: in float32 each squaring would double the error.
+__device__ __forceinline__ double2 integer_power(float2 a, int n) {
+  double x = a.x, y = a.y;
+  double2 z;
+  z.x = 1.0;
+  z.y = 0.0;
+  for (; n > 0; n >>= 1) {
+    if (n & 1) {
+      const double product = z.x * x - z.y * y;
+      z.y = z.x * y + z.y * x;
+      z.x = product;
+    }
+    const double square = x * x - y * y;
+    y = 2.0 * x * y;
+    x = square;
+  }
+  return z;
+}
+
+__device__ __forceinline__ float2 narrow(double2 z) {
+  return complex(static_cast<float>(z.x), static_cast<float>(z.y));
+}
+
 // A rate a, ready for exp(a l). Its angular part is kept in turns, Im(a) / 2 pi, as the unevaluated sum of two
 // floats: whole turns can then be dropped exactly, where a float32 product Im(a) l has lost them already.
 struct Rate {

@@ -1,5 +1,6 @@
 // Lets a C++ compiler run a CUDA source on the CPU: blocks one after another, the threads of a block as fibres that
-// __syncthreads switches between. It proves arithmetic, indexing and barriers; it says nothing about speed.
+// barriers and exchanges between lanes switch between. It proves arithmetic, indexing, barriers and the layout of
+// fragments; it says nothing about speed.
 #pragma once
 #include <ucontext.h>
 
@@ -15,12 +16,16 @@ struct float2 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+struct alignas(16) double2 {
+  double x, y;
+};
 struct Index {
   unsigned x, y, z;
 };
 
 static Index gridDim, blockDim, blockIdx, threadIdx;
 
+#define HOST_BUILD
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -43,6 +48,7 @@ struct Fibre {
   ucontext_t context;
   std::vector<char> stack = std::vector<char>(STACK);
   bool done;
+  unsigned exchanges;
 };
 
 static ucontext_t scheduler;
@@ -61,6 +67,7 @@ inline bool run_block(std::vector<Fibre> &fibres, bool descending) {
   const int threads = static_cast<int>(fibres.size());
   for (Fibre &fibre : fibres) {
     fibre.done = false;
+    fibre.exchanges = 0;
     getcontext(&fibre.context);
     fibre.context.uc_stack.ss_sp = fibre.stack.data();
     fibre.context.uc_stack.ss_size = STACK;
@@ -105,3 +112,99 @@ bool launch(void (*kernel)(Parameters...), void **arguments, const unsigned *gri
 }  // namespace host
 
 static inline void __syncthreads() { swapcontext(&host::current->context, &host::scheduler); }
+
+namespace host {
+
+constexpr unsigned LANES = 32, MOST_THREADS = 1024;
+
+// What the lanes of the thread's warp give. Two stores in turn: a lane may give again before all have read.
+template <typename T>
+const T *exchange(const T &given) {
+  static T stores[2][MOST_THREADS];
+  T *store = stores[current->exchanges++ % 2];
+  store[threadIdx.x] = given;
+  __syncthreads();
+  return store + threadIdx.x / LANES * LANES;
+}
+
+struct Fragments {
+  unsigned a[4], b[2];
+};
+
+// Tensor cores add in more digits than float32 has and cut off what is left over.
+inline float cut(double sum) {
+  const float rounded = static_cast<float>(sum);
+  return std::fabs(static_cast<double>(rounded)) > std::fabs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
+}  // namespace host
+
+inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+inline void __syncwarp() { __syncthreads(); }
+inline float __shfl_up_sync(unsigned, float x, unsigned lanes) {
+  const unsigned lane = threadIdx.x % host::LANES;
+  return host::exchange(x)[lane < lanes ? lane : lane - lanes];
+}
+inline float __shfl_xor_sync(unsigned, float x, unsigned mask) {
+  const unsigned lane = threadIdx.x % host::LANES;
+  return host::exchange(x)[lane ^ mask];
+}
+
+// To the nearest with 10 digits of the fraction, ties away from zero.
+inline unsigned tf32(float x) { return (__float_as_uint(x) + 0x1000u) & 0xFFFFE000u; }
+
+// To the nearest, ties to even.
+inline unsigned bfloat16_pair(float first, float second) {
+  const auto round = [](float x) {
+    const unsigned bits = __float_as_uint(x);
+    return (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+  };
+  return round(second) << 16 | round(first);
+}
+
+// The fragments as "PTX ISA" documents them: row and column of a register by lane.
+inline void mma_tf32(float &d0, float &d1, float &d2, float &d3, unsigned a0, unsigned a1, unsigned a2, unsigned a3,
+                     unsigned b0, unsigned b1) {
+  const host::Fragments *warp = host::exchange<host::Fragments>({{a0, a1, a2, a3}, {b0, b1}});
+  const auto number = [](unsigned bits) { return static_cast<double>(__uint_as_float(bits & 0xFFFFE000u)); };
+  const unsigned lane = threadIdx.x % host::LANES;
+  float *d[] = {&d0, &d1, &d2, &d3};
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+    double sum = *d[i];
+    for (unsigned k = 0; k < 8; ++k) {
+      sum += number(warp[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)]) * number(warp[4 * column + k % 4].b[k / 4]);
+    }
+    *d[i] = host::cut(sum);
+  }
+}
+
+inline void mma_bfloat16(float &d0, float &d1, float &d2, float &d3, unsigned a0, unsigned a1, unsigned a2,
+                         unsigned a3, unsigned b0, unsigned b1) {
+  const host::Fragments *warp = host::exchange<host::Fragments>({{a0, a1, a2, a3}, {b0, b1}});
+  const auto number = [](unsigned pair, unsigned k) {
+    return static_cast<double>(__uint_as_float(k % 2 ? pair & 0xFFFF0000u : pair << 16));
+  };
+  const unsigned lane = threadIdx.x % host::LANES;
+  float *d[] = {&d0, &d1, &d2, &d3};
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+    double sum = *d[i];
+    for (unsigned k = 0; k < 16; ++k) {
+      const unsigned from = k % 8 / 2;
+      sum += number(warp[4 * (row % 8) + from].a[row / 8 + 2 * (k / 8)], k) *
+             number(warp[4 * column + from].b[k / 8], k);
+    }
+    *d[i] = host::cut(sum);
+  }
+}

@@ -100,22 +100,6 @@ KERNEL scan_ends(const float *__restrict__ u, const float2 *__restrict__ a, cons
   if (inside) ends[state(p, gridDim.y, H, M, m)] = s;
 }
 
-// a^n, multiplied up in float64: in float32 each squaring would double the error.
-__device__ __forceinline__ float2 integer_power(float2 a, int n) {
-  double x = a.x, y = a.y, re = 1.0, im = 0.0;
-  for (; n > 0; n >>= 1) {
-    if (n & 1) {
-      const double product = re * x - im * y;
-      im = re * y + im * x;
-      re = product;
-    }
-    const double square = x * x - y * y;
-    y = 2.0 * x * y;
-    x = square;
-  }
-  return complex(static_cast<float>(re), static_cast<float>(im));
-}
-
 // Turns the ends (B, segments, H M) of segments from rest into the states that the segments start from, given that of
 // the first in the direction of the scan. Grid (ceil(B H M / THREADS)).
 KERNEL scan_carry(const float2 *__restrict__ begin, const float2 *__restrict__ a, float2 *__restrict__ states, int B,
@@ -124,7 +108,7 @@ KERNEL scan_carry(const float2 *__restrict__ begin, const float2 *__restrict__ a
   if (i >= static_cast<long long>(B) * HM) return;
   const long long row = i / HM, hm = i % HM;
   const float2 rate = transposed ? conj(a[hm]) : a[hm];
-  const float2 whole = integer_power(rate, Q), rest = integer_power(rate, L - (segments - 1) * Q);
+  const float2 whole = narrow(integer_power(rate, Q)), rest = narrow(integer_power(rate, L - (segments - 1) * Q));
   float2 s = begin[i];
   for (int n = 0; n < segments; ++n) {
     const int segment = transposed ? segments - 1 - n : n;

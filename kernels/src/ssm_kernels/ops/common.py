@@ -73,9 +73,9 @@ def shapes(*tensors: Tensor) -> str:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Contiguous and aligned for float2 loads, which a slice of a packed tensor may not be."""
+    """Contiguous and aligned for vector loads, which a slice of a packed tensor may not be."""
     whole = tensor.contiguous()
-    return whole if whole.data_ptr() % 8 == 0 else whole.clone()
+    return whole if whole.data_ptr() % 16 == 0 else whole.clone()
 
 
 def blocks(size: int, block: int) -> int:

@@ -1,5 +1,7 @@
 """The recurrence of a diagonal SSM, launched by way of cuda/scan.cu."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from ssm_kernels.compiler import THREADS, Unit
@@ -30,24 +32,36 @@ def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
 
     Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
     """
-    tensors = {"u": u, "x0": x0, "a_bar": a_bar, "b_bar": b_bar, "c": c}
-    common.check_float32(**tensors)
+    common.check_float32(u=u, x0=x0, a_bar=a_bar, b_bar=b_bar, c=c)
+    check_shapes("diagonal_scan", u, x0, a_bar, b_bar, c)
+    return over_channels(diagonal_scan_op, u, x0, a_bar, b_bar, c)
+
+
+def check_shapes(name: str, u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> None:
+    """Raises ValueError unless the shapes are those of a recurrence."""
     if u.dim() != 3 or c.dim() != 4 or 0 in (*u.shape, *c.shape):
         fits = False
     else:
-        (B, L, H), (C, _, M, _) = u.shape, c.shape
+        (B, _, H), (C, _, M, _) = u.shape, c.shape
         expected = (B, H, M, 2), (H, M, 2), (H, M, 2), (C, H, M, 2)
         fits = all(each.shape == shape for each, shape in zip((x0, a_bar, b_bar, c), expected, strict=True))
     if not fits:
         raise ValueError(
-            "diagonal_scan takes u (B, L, H), x0 (B, H, M, 2), a_bar (H, M, 2), b_bar (H, M, 2) and c (C, H, M, 2), "
-            f"not {common.shapes(*tensors.values())}."
+            f"{name} takes u (B, L, H), x0 (B, H, M, 2), a_bar (H, M, 2), b_bar (H, M, 2) and c (C, H, M, 2), "
+            f"not {common.shapes(u, x0, a_bar, b_bar, c)}."
         )
+
+
+def over_channels(
+    scan: Callable[..., tuple[Tensor, Tensor]], u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A scan that takes one channel, c (H, M, 2), for any number of them: outputs (B, L, C, H) and the last state."""
+    (B, L, H), (C, _, M, _) = u.shape, c.shape
     if C == 1:  # a step is called once a sample: no needless calls
-        y, x = diagonal_scan_op(u, x0, a_bar, b_bar, c[0])
+        y, x = scan(u, x0, a_bar, b_bar, c[0])
         return y.unsqueeze(2), x
     # Channels are further heads with the same input and state.
-    y, x = diagonal_scan_op(
+    y, x = scan(
         u.unsqueeze(2).expand(B, L, C, H).flatten(2),
         x0.unsqueeze(1).expand(B, C, H, M, 2).flatten(1, 2),
         a_bar.expand(C, H, M, 2).flatten(0, 1),
@@ -80,12 +94,18 @@ def states(launch: Launch, u: Tensor, begin: Tensor, a: Tensor, b: Tensor, c: Te
     segments = blocks(L, Q)
     if segments == 1:
         return begin
-    out = begin.new_empty(B, segments, H, M, 2)
+    ends = begin.new_empty(B, segments, H, M, 2)
     grid = (B * head_blocks(H, M), segments, blocks(M, WARP))
-    launch(unit(M), "scan_ends", grid, (u, a, b, c, out, H, M, L, Q, transposed))
+    launch(unit(M), "scan_ends", grid, (u, a, b, c, ends, H, M, L, Q, transposed))
+    return carry(launch, begin, a, ends, L, Q, transposed)
+
+
+def carry(launch: Launch, begin: Tensor, a: Tensor, ends: Tensor, L: int, Q: int, transposed: bool) -> Tensor:
+    """Turns the ends (B, segments, H, M, 2) of segments of Q samples from rest into the states that they start from."""
+    B, segments, H, M, _ = ends.shape
     grid = (blocks(B * H * M, THREADS), 1, 1)
-    launch(unit(M), "scan_carry", grid, (begin, a, out, B, H * M, segments, L, Q, transposed))
-    return out
+    launch(unit(M), "scan_carry", grid, (begin, a, ends, B, H * M, segments, L, Q, transposed))
+    return ends
 
 
 def outputs(

@@ -1,0 +1,173 @@
+"""The recurrence of a diagonal SSM on tensor cores, launched by way of cuda/chunk.cu and its companions."""
+
+import torch
+from torch import Tensor
+
+from ssm_kernels.compiler import THREADS, Unit
+from ssm_kernels.ops import common, diagonal_scan
+from ssm_kernels.ops.common import WARP, blocks, dense
+from ssm_kernels.runtime import Launch
+
+SIDE = 16
+"""Samples of a chunk, and chunks of a tile."""
+TILE = SIDE * SIDE
+STATES = SIDE // 2
+"""States whose real and imaginary parts are the side of a table."""
+POWERS = 5
+STRANDS, MOMENT_STRANDS = THREADS // WARP, 2
+"""Segments that a block works on at once, for outputs and for the gradients of the parameters."""
+SECTOR, ACCESS = 32, 16
+"""Bytes of memory that are read together, and those of the widest access."""
+SPLIT = 256
+"""Time is cut into segments where sequences make fewer blocks than this; cutting costs half as much work again."""
+FORWARD, TRANSPOSED, DERIVATIVES = range(3)
+"""Kinds of tables, as cuda/chunk_system.cu counts them."""
+
+SYSTEM = Unit("chunk_system.cu", ())
+
+
+def chunked_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``, as matrix products on tensor cores.
+
+    One pass over the signal, in chunks of 16 samples. A float32 signal is split in two tf32 parts, so that the errors
+    stay those of float32; a bfloat16 one is taken as it is, and all else kept in more digits, so that the errors are
+    those of rounding the result. What 16 does not divide is left to ``diagonal_scan``; such lengths cost a copy.
+
+    Args:
+        u: (B, L, H) real input, float32 or bfloat16.
+        x0: (B, H, M, 2) complex state before the first sample; any M.
+        a_bar: (H, M, 2) complex, of modulus at most about 1.
+        b_bar: (H, M, 2) complex.
+        c: (C, H, M, 2) complex; any number of channels C.
+
+    Returns: y (B, L, C, H) real, of the dtype of u, and the state after the last sample (B, H, M, 2).
+
+    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
+    """
+    if u.dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"chunked_scan takes u in float32 or bfloat16, not {u.dtype}; convert it first.")
+    common.check_float32(x0=x0, a_bar=a_bar, b_bar=b_bar, c=c)
+    if u.device != x0.device:
+        raise ValueError(f"u is on {u.device} and the others on {x0.device}; move them together.")
+    diagonal_scan.check_shapes("chunked_scan", u, x0, a_bar, b_bar, c)
+    return diagonal_scan.over_channels(whole_and_rest, u, x0, a_bar, b_bar, c)
+
+
+def whole_and_rest(u: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """All whole chunks, then the samples that are left over."""
+    L = u.shape[1]
+    whole = L // SIDE * SIDE
+    if whole == L:
+        return chunked_scan_op(u, x, a, b, c)
+    outputs = []
+    if whole:
+        y, x = chunked_scan_op(u[:, :whole], x, a, b, c)
+        outputs.append(y)
+    y, x = diagonal_scan.diagonal_scan_op(u[:, whole:].float(), x, a, b, c)
+    return torch.cat((*outputs, y.to(u.dtype)), 1), x
+
+
+def unit(source: str, u: Tensor) -> Unit:
+    """A source, specialised to a signal."""
+    pack = ACCESS // u.element_size()
+    return Unit(
+        source, (("BFLOAT16", int(u.dtype == torch.bfloat16)), ("PACK", pack if u.shape[-1] % pack == 0 else 1))
+    )
+
+
+def head_blocks(u: Tensor) -> int:
+    """Blocks that cover the heads of a signal."""
+    return blocks(u.shape[-1], SECTOR // u.element_size())
+
+
+def segment_length(u: Tensor) -> int:
+    """Samples of a segment, in whole tiles; L or more where time is not cut."""
+    B, L, _ = u.shape
+    segments = max(1, min(L // TILE, SPLIT * STRANDS // (B * head_blocks(u))))
+    return blocks(blocks(L, segments), TILE) * TILE
+
+
+def tables(launch: Launch, a: Tensor, b: Tensor, c: Tensor, kind: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the products take: pairs of tables (H, groups, 2, 256), the response within a chunk (H, 256), and powers."""
+    H, M, _ = a.shape
+    groups = blocks(M, STATES)
+    pairs, taps = a.new_empty(H, groups, 2, TILE), a.new_empty(H, TILE)
+    powers = a.new_empty(H, groups, POWERS, STATES, 2)
+    launch(SYSTEM, "chunk_tables", (H, groups, 1), (a, b, c, pairs, taps, powers, M, kind))
+    return pairs, taps, powers
+
+
+def states(
+    launch: Launch, u: Tensor, begin: Tensor, a: Tensor, system: tuple[Tensor, Tensor, Tensor], transposed: bool
+) -> Tensor:
+    """A new tensor of the states (B, segments, H, M, 2) that the segments start from, in the direction of the scan."""
+    (B, L, H), M, Q = u.shape, a.shape[1], segment_length(u)
+    segments = blocks(L, Q)
+    if segments == 1:
+        return begin.clone().unsqueeze(1)
+    ends = begin.new_zeros(B, segments, H, M, 2)
+    pairs, _, powers = system
+    grid = (head_blocks(u) * blocks(B * segments, STRANDS), 1, 1)
+    launch(unit("chunk.cu", u), "chunk_ends", grid, (u, pairs, powers, ends, B, H, M, L, Q, transposed))
+    return diagonal_scan.carry(launch, begin, a, ends, L, Q, transposed)
+
+
+def outputs(
+    launch: Launch, u: Tensor, starts: Tensor, system: tuple[Tensor, Tensor, Tensor], transposed: bool
+) -> tuple[Tensor, Tensor]:
+    """Outputs (B, L, H) and the last state (B, H, M, 2), from the states of ``states``, which are overwritten."""
+    B, L, H = u.shape
+    segments, M = starts.shape[1], starts.shape[3]
+    y = torch.empty_like(u)
+    grid = (head_blocks(u) * blocks(B * segments, STRANDS), 1, 1)
+    scalars = (B, H, M, L, segment_length(u), transposed)
+    launch(unit("chunk.cu", u), "chunk_outputs", grid, (u, *system, starts, y, *scalars))
+    return y, starts[:, 0 if transposed else -1].clone()
+
+
+def forward(launch: Launch, u: Tensor, x0: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    u, x0, a, b, c = map(dense, (u, x0, a, b, c))
+    system = tables(launch, a, b, c, FORWARD)
+    return outputs(launch, u, states(launch, u, x0, a, system, False), system, False)
+
+
+def backward(
+    launch: Launch, grad_y: Tensor, grad_x: Tensor, u: Tensor, x0: Tensor, a: Tensor, b: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grad_y, grad_x, u, x0, a, b, c = map(dense, (grad_y, grad_x, u, x0, a, b, c))
+    (B, L, H), M, Q = u.shape, a.shape[1], segment_length(u)
+    strands = B * blocks(L, Q)
+    starts = states(launch, u, x0, a, tables(launch, a, b, c, FORWARD), False)
+    transposed = tables(launch, a, b, c, TRANSPOSED)
+    stops = states(launch, grad_y, grad_x, a, transposed, True)
+
+    records = a.new_zeros(strands, H, M, 6, 2)
+    records[..., 0, :] = starts.flatten(0, 1)
+    lags = a.new_zeros(strands, H, TILE)
+    pairs, _, powers = tables(launch, a, b, c, DERIVATIVES)
+    grid = (head_blocks(u) * blocks(strands, MOMENT_STRANDS), 1, 1)
+    arguments = (u, grad_y, pairs, powers, b, records, lags, B, H, M, L, Q)
+    launch(unit("chunk_gradient.cu", u), "chunk_moments", grid, arguments)
+    da, db, dc = torch.empty_like(a), torch.empty_like(b), torch.empty_like(c)
+    launch(SYSTEM, "chunk_parameters", (H, 1, 1), (records, lags, stops, a, b, c, da, db, dc, strands, M))
+    du, dx0 = outputs(launch, grad_y, stops, transposed, True)
+    return du, dx0, da, db, dc
+
+
+chunked_scan_op = common.operator(
+    "chunked_scan",
+    "(Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
+    forward,
+    lambda u, x0, a, b, c: (u.new_empty(u.shape), x0.new_empty(x0.shape)),
+)
+chunked_scan_backward_op = common.operator(
+    "chunked_scan_backward",
+    "(Tensor grad_y, Tensor grad_x, Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    backward,
+    lambda grad_y, grad_x, *inputs: tuple(each.new_empty(each.shape) for each in inputs),
+)
+chunked_scan_op.register_autograd(
+    lambda ctx, grad_y, grad_x: chunked_scan_backward_op(grad_y, grad_x, *ctx.saved_tensors),
+    setup_context=common.keep_inputs,
+)
