@@ -16,6 +16,7 @@ from ssm_core.backends import (
     Operator,
     kernels_missing,
     kernels_refusal,
+    tensor_cores_refusal,
     use_backend,
 )
 
@@ -54,6 +55,7 @@ def test_explain_gives_a_sentence_for_every_other_back_end(operator):
     assert choice.used is Backend.TORCH
     assert choice.others == {
         Backend.NAIVE: "torch is preferred.",
+        Backend.TENSOR_CORES: "test-operator has no such implementation.",
         Backend.KEOPS: "test-operator has no such implementation.",
         Backend.CUDA: "x is odd.",
     }
@@ -125,6 +127,37 @@ def test_the_cuda_back_end_refuses_with_a_sentence(monkeypatch):
     assert kernels_refusal(on("cuda")) == "There is no driver."
     monkeypatch.setattr(ssm_kernels, "available", lambda: (True, "Kernels are compiled."))
     assert kernels_refusal(on("cuda")) is None
+
+
+def test_a_reserved_back_end_runs_only_where_it_is_named(operator):
+    operator.implementations = {Backend.KEOPS: Implementation(lambda x: "keops", None, "Nobody timed it.")} | (
+        operator.implementations
+    )
+    assert operator(Backend.AUTO, 2) == "cuda"
+    assert operator.explain(2).others[Backend.KEOPS] == "Nobody timed it."
+    assert operator.explain(1).others[Backend.CUDA] == "x is odd."
+    assert operator("keops", 2) == "keops"
+    with use_backend("keops", "test-operator"):
+        assert operator(Backend.AUTO, 2) == "keops"
+
+
+def test_tensor_cores_take_bfloat16_signals_and_new_devices(monkeypatch):
+    monkeypatch.setattr(ssm_kernels, "available", lambda: (True, "Kernels are compiled."))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    half, single = on("cuda", torch.bfloat16), on("cuda")
+    assert tensor_cores_refusal(half, single) is None
+    assert tensor_cores_refusal(single, single) is None
+    assert tensor_cores_refusal(on("cuda", torch.float16), single) == (
+        "it computes in float32 or bfloat16, and a tensor is float16."
+    )
+    assert tensor_cores_refusal(half, half) == "it computes in float32, and a tensor is bfloat16."
+    choice = OPERATORS["diagonal_scan"].explain(*[single] * 5)
+    assert choice.used is Backend.CUDA
+    assert "no GPU has timed it" in choice.others[Backend.TENSOR_CORES]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert "not sm_75" in tensor_cores_refusal(half, single)
+    monkeypatch.setattr(ssm_kernels, "available", lambda: (False, "There is no driver."))
+    assert tensor_cores_refusal(half, single) == "There is no driver."
 
 
 def test_packages_that_are_not_installed(monkeypatch):

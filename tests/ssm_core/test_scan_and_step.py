@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ssm_core.backends import OPERATORS, Implementation, use_backend
 from ssm_core.complex import cexp, cmul
 from ssm_core.ops import diagonal_scan, long_conv, ssm_step, vandermonde, vandermonde_transpose
 
@@ -70,6 +71,24 @@ def test_a_zero_pole_has_no_special_case():
     y, x = diagonal_scan(u, x0, a_bar, b, c)
     torch.testing.assert_close(x, b * u[:, -1, :, None, None])
     torch.testing.assert_close(y, diagonal_scan(u, x0, a_bar, b, c, backend="naive")[0])
+
+
+@pytest.mark.parametrize(("backend", "taken"), [("tensor-cores", torch.bfloat16), ("torch", torch.float32)])
+def test_a_bfloat16_signal_reaches_tensor_cores_as_it_is(monkeypatch, backend, taken):
+    u, *rest = (each.detach().float() for each in inputs(2, 5, 3, 4, 1)[1])
+    u, seen = u.bfloat16(), []
+
+    def scan(u, x0, *rest):
+        seen.append(u)
+        return u.unsqueeze(2), x0
+
+    monkeypatch.setitem(OPERATORS["diagonal_scan"].implementations, backend, Implementation(scan))
+    for named in (False, True):
+        with use_backend(backend if named else "auto"):
+            y, x = diagonal_scan(u, *rest, backend="auto" if named else backend)
+        assert (y.dtype, x.dtype) == (torch.bfloat16, torch.float32)
+    assert [each.dtype for each in seen] == [taken] * 2
+    assert (seen[0] is u) is (taken == torch.bfloat16)
 
 
 def test_float32_is_no_worse_than_the_recurrence():

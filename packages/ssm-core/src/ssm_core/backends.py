@@ -25,6 +25,7 @@ class Backend(StrEnum):
     TORCH = "torch"  # plain PyTorch in its fast form: any device
     KEOPS = "keops"  # pykeops, compiled at first use
     CUDA = "cuda"  # ssm-kernels, compiled at run time
+    TENSOR_CORES = "tensor-cores"  # ssm-kernels, as matrix products
 
 
 class BackendError(RuntimeError):
@@ -38,10 +39,12 @@ class Implementation:
     Attributes:
         run: the function; takes the operator's arguments in order.
         refusal: takes the same arguments and gives a sentence why they cannot be served, or None.
+        reserve: a sentence why AUTO never takes it, though it can be named; None if AUTO may.
     """
 
     run: Callable[..., Any]
     refusal: Callable[..., str | None] | None = None
+    reserve: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,25 @@ class Operator:
     def explain(self, *args: Any, backend: Backend | str = Backend.AUTO) -> Choice:
         """Say which back end runs for ``args``, and for each of the others why it does not."""
         used, reasons = self._resolve(backend, args), self.refusals(*args)
-        others = (each for each in Backend if each not in (Backend.AUTO, used))
-        return Choice(used, {each: reasons.get(each, f"{used} is preferred.") for each in others})
+        for each, implementation in self.implementations.items():
+            reasons.setdefault(each, implementation.reserve or f"{used} is preferred.")
+        return Choice(used, {each: reason for each, reason in reasons.items() if each is not used})
 
     def refusals(self, *args: Any) -> dict[Backend, str]:
         """The back ends that cannot run ``args``, each with the sentence why."""
         others = (each for each in Backend if each is not Backend.AUTO)
         return {each: reason for each in others if (reason := self._refusal(each, args)) is not None}
 
-    def _resolve(self, backend: Backend | str, args: tuple) -> Backend:
+    def asked(self, backend: Backend | str) -> Backend:
+        """What a ``backend=`` argument asks for: itself or, where it leaves the choice open, what is named around."""
         asked = Backend(backend)
+        return _named.get(self.name, Backend.AUTO) if asked is Backend.AUTO else asked
+
+    def _resolve(self, backend: Backend | str, args: tuple) -> Backend:
+        asked = self.asked(backend)
         if asked is Backend.AUTO:
-            asked = _named.get(self.name, Backend.AUTO)
-        if asked is Backend.AUTO:
-            return next(each for each in self.implementations if self._refusal(each, args) is None)
+            open_ones = (each for each, found in self.implementations.items() if found.reserve is None)
+            return next(each for each in open_ones if self._refusal(each, args) is None)
         reason = self._refusal(asked, args)
         if reason is not None:
             raise BackendError(f"{self.name} cannot run on the back end '{asked}': {reason}")
@@ -131,12 +139,22 @@ def use_backend(backend: Backend | str, *operators: str) -> Iterator[None]:
 
 def kernels_refusal(*tensors: Tensor) -> str | None:
     """Why ssm-kernels cannot serve the tensors, or None."""
+    return _unfit(*tensors) or kernels_missing()
+
+
+def tensor_cores_refusal(signal: Tensor, *tensors: Tensor) -> str | None:
+    """Why ssm-kernels cannot serve a signal in float32 or bfloat16 and the other tensors on tensor cores, or None."""
+    return _unfit(signal, allowed=(torch.float32, torch.bfloat16)) or _unfit(*tensors) or tensor_cores_missing()
+
+
+def _unfit(*tensors: Tensor, allowed: tuple[torch.dtype, ...] = (torch.float32,)) -> str | None:
     for tensor in tensors:
         if tensor.device.type != "cuda":
             return f"it runs on CUDA devices, and a tensor is on {tensor.device}."
-        if tensor.dtype != torch.float32:
-            return f"it computes in float32, and a tensor is {str(tensor.dtype).removeprefix('torch.')}."
-    return kernels_missing()
+        if tensor.dtype not in allowed:
+            names = " or ".join(str(each).removeprefix("torch.") for each in allowed)
+            return f"it computes in {names}, and a tensor is {str(tensor.dtype).removeprefix('torch.')}."
+    return None
 
 
 def kernels_missing() -> str | None:
@@ -149,8 +167,17 @@ def kernels_missing() -> str | None:
     return None if usable else sentence
 
 
+def tensor_cores_missing() -> str | None:
+    """Why ssm-kernels cannot use tensor cores on this machine, whatever the tensors, or None."""
+    if reason := kernels_missing():
+        return reason
+    major, minor = torch.cuda.get_device_capability()
+    return None if major >= 8 else f"its tensor cores know tf32 and bfloat16 from sm_80 on, not sm_{major}{minor}."
+
+
 # What torch.compiler.assume_constant_result marks; that itself imports the compiler, which takes seconds.
 kernels_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
+tensor_cores_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def keops_refusal(*_: Tensor | int) -> str | None:

@@ -38,8 +38,9 @@ def examine(device: torch.device) -> Iterator[Finding]:
 def _examine(problem: Problem, device: torch.device) -> Iterator[Finding]:
     case = replace(make_tensor_case(problem, device), backward=False)
     reasons, truths = dict(case.refusals), case.results("naive", double=True)
-    used = OPERATORS[problem.name].explain(*operands(problem, case.tensors)).used
+    choice = OPERATORS[problem.name].explain(*operands(problem, case.tensors))
     for backend in OPERATORS[problem.name].implementations:
+        used = backend is choice.used
         if backend in reasons:
             yield Finding(problem.name, backend, False, False, f"cannot run: {reasons[backend]}")
             continue
@@ -47,7 +48,7 @@ def _examine(problem: Problem, device: torch.device) -> Iterator[Finding]:
             found = error(case, backend, truths)
             times = [timed(case.call(backend, "forward"), device) for _ in range(_REPEATS)]
         except Exception as failure:  # what is wrong here is what the reader wants to know
-            yield Finding(problem.name, backend, backend is used, True, f"failed: {failure}")
+            yield Finding(problem.name, backend, used, True, f"failed: {failure}")
             continue
-        state = "used" if backend is used else f"can run; {used} is preferred"
-        yield Finding(problem.name, backend, backend is used, False, state, statistics.median(times) * 1e3, found)
+        state = "used" if used else f"can run; {choice.others[backend]}"
+        yield Finding(problem.name, backend, used, False, state, statistics.median(times) * 1e3, found)

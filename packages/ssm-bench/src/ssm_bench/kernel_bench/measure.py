@@ -18,7 +18,7 @@ from ssm_bench.kernel_bench.problems import FEW, make_case
 
 _SMALL_H = 32  # the problem from which time and memory are foreseen; the length is for one whose features mix, or not
 _SMALL_L = {True: 512, False: 1024}
-_PATIENCE = {"keops": 3.0, "torch": 20.0, "cuda": 20.0, "naive": 20.0, "auto": 20.0}  # seconds of a call
+_PATIENCE = {"keops": 3.0, **dict.fromkeys(("torch", "cuda", "tensor-cores", "naive", "auto"), 20.0)}  # s a call
 _QUICK = 3.0  # seconds of a call, up to which its forward pass is measured too
 _LARGE = 2**30  # bytes of a training step, from which a process of its own tells what is needed in all
 _SECONDS = 1.5  # spent on each back end, at least

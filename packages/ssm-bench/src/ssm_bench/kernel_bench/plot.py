@@ -17,6 +17,7 @@ _STYLES = {  # colour and label of each back end
     "keops": ("#d98c21", "KeOps"),
     "torch": ("#2166ac", "PyTorch, fast form"),
     "cuda": ("#1b9e4b", "CUDA kernel"),
+    "tensor-cores": ("#c2307a", "CUDA kernel on tensor cores"),
     "auto": ("#7b4ea3", "our layer (naive: a straightforward one)"),
 }
 

@@ -21,6 +21,7 @@ from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.straightforward import StraightforwardLayer
 
 FEW = 8  # features on which errors are taken
+_ORDER = (Backend.NAIVE, Backend.KEOPS, Backend.TORCH, Backend.CUDA, Backend.TENSOR_CORES)
 
 _GLU_LAYERS: dict[str, dict[str, Any]] = {
     "s4d-layer": {"kernel": "diagonal", "init": "diag-lin", "disc": "zoh"},
@@ -125,7 +126,7 @@ def make_tensor_case(problem: Problem, device: torch.device) -> TensorCase:
     if problem.name not in OPERATORS:
         return replace(case, backends=("naive", "auto"))
     reasons = OPERATORS[problem.name].refusals(*operands(problem, case.tensors))
-    able = [each for each in (Backend.NAIVE, Backend.KEOPS, Backend.TORCH, Backend.CUDA) if each not in reasons]
+    able = [each for each in _ORDER if each not in reasons]
     refusals = tuple((str(backend), reason) for backend, reason in reasons.items())
     return replace(case, backends=tuple(map(str, able)), refusals=refusals)
 

@@ -1,6 +1,6 @@
 """The recurrence of a diagonal state space model over a whole sequence, from a given state."""
 
-from torch import Tensor
+from torch import Tensor, bfloat16
 
 from ssm_core.backends import (
     Backend,
@@ -10,8 +10,9 @@ from ssm_core.backends import (
     float64_refusal,
     full_precision,
     kernels_refusal,
+    tensor_cores_refusal,
 )
-from ssm_core.ops.diagonal_scan import cuda, naive, torch
+from ssm_core.ops.diagonal_scan import cuda, naive, tensor_cores, torch
 
 _diagonal_scan = Operator(
     "diagonal_scan",
@@ -19,6 +20,9 @@ _diagonal_scan = Operator(
         Backend.CUDA: Implementation(cuda.diagonal_scan, kernels_refusal),
         Backend.TORCH: Implementation(torch.diagonal_scan, float64_refusal),
         Backend.NAIVE: Implementation(naive.diagonal_scan),
+        Backend.TENSOR_CORES: Implementation(
+            tensor_cores.diagonal_scan, tensor_cores_refusal, "no GPU has timed it yet; name it to use it."
+        ),
     },
 )
 
@@ -42,6 +46,8 @@ def diagonal_scan(
 
     Raises:
         ValueError: the shapes do not fit.
+
+    Half-precision inputs are computed in float32; ``tensor-cores`` takes a bfloat16 ``u`` as it is.
     """
     if (
         u.ndim != 3
@@ -56,8 +62,10 @@ def diagonal_scan(
             "diagonal_scan takes u (B, L, H), x0 (B, H, M, 2), a_bar (H, M, 2), b_bar (H, M, 2) and "
             f"c (C, H, M, 2), not {', '.join(str(tuple(each.shape)) for each in (u, x0, a_bar, b_bar, c))}."
         )
-    dtype = u.dtype
+    signal = u
     u, x0, a_bar, b_bar, c = at_least_float32(u, x0, a_bar, b_bar, c)
+    if signal.dtype == bfloat16 and _diagonal_scan.asked(backend) is Backend.TENSOR_CORES:
+        u = signal
     with full_precision(u):
         y, x = _diagonal_scan(backend, u, x0, a_bar, b_bar, c)
-    return y.to(dtype), x
+    return y.to(signal.dtype), x
