@@ -99,8 +99,8 @@ _OURS = ("torch", "cuda", "auto")
 SUMMARY = (
     "Forward and backward pass where a problem has both; a whole training step; of sashimi-step one sample, with "
     "samples a second. naive: the formula; of a layer or model, direct kernel sums and FFTs under plain autograd, or "
-    "steps block by block. ours: the fastest back end that auto may take, or a layer or model as it comes; × naive and "
-    "what follows are its. peak: its share of the machine's arithmetic (a) or bandwidth (b), whichever is larger. MiB: of "
+    "steps block by block. ours: the fastest that auto may take, or a layer or model as it comes; × naive and what "
+    "follows are its. peak: its share of the machine's arithmetic (a) or bandwidth (b), whichever is larger. MiB: of "
     "torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process that does nothing but "
     "ours, Python and torch included. error: that of ours over naive's."
 )
