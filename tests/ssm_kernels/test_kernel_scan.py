@@ -188,6 +188,18 @@ def test_steps_are_the_scan(device):
     torch.testing.assert_close(x, last, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bits", [-1, 0x7FFFFFFF, 0x7F800001])
+def test_chunks_keep_nan(device, dtype, bits):
+    """Whatever its bits, which the split into parts rounds; other sequences stay clear of it."""
+    u, *rest = (each.to(device) for each in problem(2, 32, 3, 2, 1, decay=0))
+    u[0, 5, 1] = torch.tensor(bits, dtype=torch.int32, device=device).view(torch.float32)
+    y, _ = chunked_scan(u.to(dtype), *rest)
+    assert y[0, 5:, :, 1].isnan().all()
+    y[0, :, :, 1] = 0
+    assert not y.isnan().any()
+
+
 @pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
 def test_strided_and_unaligned_arguments(device, scan):
     u, x0, a_bar, b_bar, c = (each.to(device) for each in problem(2, 16, 4, 5, 1))

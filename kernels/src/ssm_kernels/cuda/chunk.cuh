@@ -21,6 +21,7 @@ constexpr bool EXACT = BFLOAT16;  // signals as factors
 constexpr int SIDE = 16, SAMPLES = SIDE * SIDE;
 constexpr int STATES = SIDE / 2;                       // of a 16 x 16 table: their real parts, then their imaginary ones
 constexpr int HEADS = 32 / static_cast<int>(sizeof(Element));  // a sector of memory
+constexpr int PACKS = HEADS / PACK;
 constexpr int STRIDE = SIDE + 4;                       // of chunks, so that lanes meet no bank twice
 constexpr int POWERS = 5;                              // in the table of rates: a^16, a^32, a^64, a^128 and 16 a^15
 
@@ -96,9 +97,9 @@ template <int STRANDS>
 __device__ __forceinline__ void load(Tile<STRANDS> &tile, const Element *u, const Work &w, int start, bool transposed) {
   for (int i = 0; i < STRANDS; ++i) {
     const Strand s = make_strand(w, i);
+    const int head = threadIdx.x % PACKS * PACK;
 #pragma unroll 4
-    for (int j = threadIdx.x; j < SAMPLES * HEADS / PACK; j += THREADS) {
-      const int n = j / (HEADS / PACK), head = j % (HEADS / PACK) * PACK;
+    for (int n = threadIdx.x / PACKS; n < SAMPLES; n += THREADS / PACKS) {
       Pack pack = {};
       if (start + n < s.steps && head < w.heads) {
         pack = *reinterpret_cast<const Pack *>(u + place(w, s, start + n, transposed) + head);
@@ -114,9 +115,9 @@ __device__ __forceinline__ void store(const Tile<STRANDS> &tile, Element *y, con
                                       bool transposed) {
   for (int i = 0; i < STRANDS; ++i) {
     const Strand s = make_strand(w, i);
+    const int head = threadIdx.x % PACKS * PACK;
 #pragma unroll 4
-    for (int j = threadIdx.x; j < SAMPLES * HEADS / PACK; j += THREADS) {
-      const int n = j / (HEADS / PACK), head = j % (HEADS / PACK) * PACK;
+    for (int n = threadIdx.x / PACKS; n < SAMPLES; n += THREADS / PACKS) {
       if (start + n >= s.steps || head >= w.heads) continue;
       Pack pack;
 #pragma unroll

@@ -160,9 +160,6 @@ inline float __shfl_xor_sync(unsigned, float x, unsigned mask) {
   return host::exchange(x)[lane ^ mask];
 }
 
-// To the nearest with 10 digits of the fraction, ties away from zero.
-inline unsigned tf32(float x) { return (__float_as_uint(x) + 0x1000u) & 0xFFFFE000u; }
-
 // To the nearest, ties to even.
 inline unsigned bfloat16_pair(float first, float second) {
   const auto round = [](float x) {

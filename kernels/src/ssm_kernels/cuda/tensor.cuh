@@ -6,7 +6,7 @@
 // have the summed index last, so a result is a factor of the next product as it is. mma.m16n8k8 names its columns
 // otherwise; as they are summed over, the names do not matter.
 //
-// A factor is split into a high and a low part: in tf32 they hold 22 bits of a number, in bfloat16 16. A product is
+// A factor is split into a high and a low part: in tf32 they hold 21 bits of a number, in bfloat16 16. A product is
 // low * high + high * low + high * high, added up in float32; a factor that came as bfloat16 has no low part.
 // Compile-time constant: BFLOAT16, 1 for products in bfloat16, 0 for tf32.
 #pragma once
@@ -22,12 +22,6 @@ struct Factor {
 };
 
 #ifndef HOST_BUILD  // host.h has the same functions
-
-__device__ __forceinline__ unsigned tf32(float x) {
-  unsigned bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return bits;
-}
 
 // Two numbers rounded to bfloat16, the first in the lower half.
 __device__ __forceinline__ unsigned bfloat16_pair(float first, float second) {
@@ -64,8 +58,11 @@ __device__ __forceinline__ Factor split(const Matrix &m) {
     f.high[i] = high;
     f.low[i] = bfloat16_pair(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xFFFF0000u));
 #else
-    f.high[i] = tf32(m.of[i]);
-    f.low[i] = tf32(m.of[i] - __uint_as_float(f.high[i]));
+    // cvt.rna.tf32 takes several instructions. The high part is rounded as it does, the low one, of either sign, cut: of
+    // a NaN, which rounding bits may turn into a number, that keeps the NaN.
+    const unsigned fraction = 0xFFFFE000u;
+    f.high[i] = (__float_as_uint(m.of[i]) + 0x1000u) & fraction;
+    f.low[i] = __float_as_uint(m.of[i] - __uint_as_float(f.high[i])) & fraction;
 #endif
   }
   return f;
