@@ -7,7 +7,7 @@
 //   Y = X T^T        the response to the chunk's own samples,
 //     + S W^T        the response to the state S that it starts from.
 // Between E and S lie the steps s <- a^16 s + e from chunk to chunk: a prefix sum over the lanes of the warp, in
-// float32. Every state goes through registers alone, eight at a time; Y takes the place of X in shared memory.
+// float32. Between the products states stay in registers, eight at a time; Y takes the place of X in shared memory.
 #define BLOCKS 4  // on a multiprocessor: more would leave no room in L1 for the tables
 #include "chunk.cuh"
 #include "kernel.cuh"
