@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _BLOCK = 2**17  # numbers before the gate for each thread: what fits a core's cache
+_ROWS = 384  # but so many rows at least: each block reads the weight anew
 
 
 class GatedLinear(nn.Linear):
@@ -77,4 +78,4 @@ def _blocks(width: int, *tensors: Tensor) -> zip:
 
 def _rows(width: int) -> int:
     """How many rows make a block."""
-    return max(1, _BLOCK * torch.get_num_threads() // width)
+    return max(_ROWS, _BLOCK // width) * torch.get_num_threads()
