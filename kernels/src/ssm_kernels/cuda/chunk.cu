@@ -60,16 +60,16 @@ __device__ __forceinline__ void walk(Signal &tile, const Element *u, const float
         const long long index = h * groups + group;
         Matrix s = {};
         add_product<EXACT, false>(s, x, split(table(tables, 2 * index, lane)));
-        float4 both_powers[4];
+        float4 pairs[4];  // powers of the lane's two rates
 #pragma unroll
-        for (int i = 0; i < 4; ++i) both_powers[i] = rates[(index * POWERS + i) * (STATES / 2) + t];
+        for (int i = 0; i < 4; ++i) pairs[i] = rates[(index * POWERS + i) * (STATES / 2) + t];
 #pragma unroll
         for (int p = 0; p < 2; ++p) {
           const int m = group * STATES + 2 * t + p;
           float2 powers[4];
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            powers[i] = p == 0 ? complex(both_powers[i].x, both_powers[i].y) : complex(both_powers[i].z, both_powers[i].w);
+            powers[i] = p == 0 ? complex(pairs[i].x, pairs[i].y) : complex(pairs[i].z, pairs[i].w);
           }
           float2 first = complex(s.of[p], s.of[2 + p]), second = complex(s.of[4 + p], s.of[6 + p]);
           float2 *kept = states + (static_cast<long long>(w.strand + warp) * w.H + h) * M + m;

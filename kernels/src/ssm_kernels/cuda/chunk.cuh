@@ -19,11 +19,10 @@ typedef float Element;
 
 constexpr bool EXACT = BFLOAT16;  // signals as factors
 constexpr int SIDE = 16, SAMPLES = SIDE * SIDE;
-constexpr int STATES = SIDE / 2;                       // of a 16 x 16 table: their real parts, then their imaginary ones
-constexpr int HEADS = 32 / static_cast<int>(sizeof(Element));  // a sector of memory
-constexpr int PACKS = HEADS / PACK;
-constexpr int STRIDE = SIDE + 4;                       // of chunks, so that lanes meet no bank twice
-constexpr int POWERS = 5;                              // in the table of rates: a^16, a^32, a^64, a^128 and 16 a^15
+constexpr int STATES = SIDE / 2;  // of a table: their real parts, then their imaginary ones
+constexpr int POWERS = 5;         // of a rate: a^16, a^32, a^64, a^128 and 16 a^15
+constexpr int HEADS = 32 / static_cast<int>(sizeof(Element)), PACKS = HEADS / PACK;  // a sector of memory
+constexpr int STRIDE = SIDE + 4;  // of chunks, so that lanes meet no bank twice
 
 template <int STRANDS>
 struct alignas(16) Tile {

@@ -1,5 +1,5 @@
-// Sums for the gradients of a, b and c of a diagonal SSM, on tensor cores, in one pass over the input u and the gradient
-// g of the output. chunk_system.cu makes the gradients of them.
+// Sums for the gradients of a, b and c of a diagonal SSM, on tensor cores, in one pass over the input u and the
+// gradient g of the output. chunk_system.cu makes the gradients of them.
 //
 // With the system of chunk.cu, the derivatives r of the state by in and w by a go along time with the state s,
 // both from zero, for the start of a strand is held fixed:
@@ -56,7 +56,7 @@ __device__ __forceinline__ Walk walk(const float2 (&added)[4], float2 a16, float
   return w;
 }
 
-// The four complex numbers of a lane's state.
+// The k-th complex number of the lane's state.
 __device__ __forceinline__ float2 entry(const Matrix &m, int k) { return complex(m.of[k], m.of[4 + k]); }
 
 // Samples as rows, chunks as columns.

@@ -1,10 +1,10 @@
 // Products of 16 x 16 matrices on tensor cores, each by one warp, that keep float32's digits.
 //
-// Lane 4 g + t holds the rows g and g + 8 of a matrix, and of either the columns 2 t, 2 t + 1, 2 t + 8 and 2 t + 9. That
-// is how mma.m16n8k16 wants its first factor and leaves its result, and how it wants its second factor if that is
+// Lane 4 g + t holds the rows g and g + 8 of a matrix, and of either the columns 2 t, 2 t + 1, 2 t + 8 and 2 t + 9.
+// That is how mma.m16n8k16 wants its first factor and leaves its result, and how it wants its second factor if that is
 // given by columns ("PTX ISA", Matrix Fragments for mma). In a product d[i][j] = sum_k a[i][k] b[j][k] both factors
-// have the summed index last, so a result is a factor of the next product as it is. mma.m16n8k8 names its columns
-// otherwise; as they are summed over, the names do not matter.
+// have the summed index last, so a result is a factor of the next product as it is. mma.m16n8k8 numbers its columns
+// otherwise; as they are summed over, their order does not matter.
 //
 // A factor is split into a high and a low part: in tf32 they hold 21 bits of a number, in bfloat16 16. A product is
 // low * high + high * low + high * high, added up in float32; a factor that came as bfloat16 has no low part.
@@ -58,8 +58,8 @@ __device__ __forceinline__ Factor split(const Matrix &m) {
     f.high[i] = high;
     f.low[i] = bfloat16_pair(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xFFFF0000u));
 #else
-    // cvt.rna.tf32 takes several instructions. The high part is rounded as it does, the low one, of either sign, cut: of
-    // a NaN, which rounding bits may turn into a number, that keeps the NaN.
+    // cvt.rna.tf32 takes several instructions. The high part is rounded as it does, the low one, of either sign, cut:
+    // of a NaN, which rounding bits may turn into a number, that keeps the NaN.
     const unsigned fraction = 0xFFFFE000u;
     f.high[i] = (__float_as_uint(m.of[i]) + 0x1000u) & fraction;
     f.low[i] = __float_as_uint(m.of[i] - __uint_as_float(f.high[i])) & fraction;
