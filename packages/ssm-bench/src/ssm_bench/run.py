@@ -24,6 +24,7 @@ from ssm_models.backbones.norms import share_batch_norms
 from ssm_models.model import build_model
 
 from ssm_bench import processes
+from ssm_bench.allocator import keep_freed_memory
 from ssm_bench.callbacks import LAST, Keeper, Progressing, Reporting
 from ssm_bench.config import Recipe, Runtime
 from ssm_bench.errors import BusyError, RunError
@@ -162,6 +163,8 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     resumed = processes.of_first(keeper.last.is_file)
     if resumed:
         console.print(f"{cell.name}: resuming from {keeper.last}", highlight=False)

@@ -13,6 +13,7 @@ from ssm_models.replay import Replay
 from ssm_models.zoo import ZOO
 from torch import Tensor, nn
 
+from ssm_bench.allocator import keep_freed_memory
 from ssm_bench.catalog import benchmark
 from ssm_bench.estimate import published_spec, random_batch
 from ssm_bench.kernel_bench import arithmetic
@@ -51,7 +52,8 @@ class ModelCase(Case):
 
 
 class TrainingCase(ModelCase):
-    """One training step of a recipe's model on random data: forward, loss, backward, optimiser, schedule.
+    """One training step of a recipe's model on random data: forward, loss, backward, optimiser, schedule; in a process
+    that keeps freed memory, as ``bench run`` does.
 
     Errors are those of the outputs and of the whole gradient for a smaller model of the kind, without dropout.
     """
@@ -59,6 +61,8 @@ class TrainingCase(ModelCase):
     works = ("training step",)
 
     def call(self, backend: str, work: str) -> Callable[[], object]:
+        if self.device.type == "cpu":
+            keep_freed_memory()
         task = _task(self.problem, backend).to(self.device)
         chosen: Any = task.configure_optimizers()
         optimizer, scheduler = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
