@@ -18,24 +18,17 @@ _ODD = 16  # numbers added to rows whose length is a power of two, which would f
 
 def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None) -> Tensor:
     """``y[l] = sum_j k[j] u[l-j] + sum_j k_reverse[j] u[l+1+j]``."""
-    L, K = u.shape[1], k.shape[-1]
+    longest = k.shape[-1] - 1 if k_reverse is None else max(k.shape[-1] - 1, k_reverse.shape[-1])
     learns = torch.is_grad_enabled() and (k.requires_grad or (k_reverse is not None and k_reverse.requires_grad))
-    if k_reverse is None:
-        return _LongConv.apply(u, k, fft_size(L + K - 1), learns)
-    n = fft_size(L + max(K - 1, k_reverse.shape[-1]))
-    # Lag -(1 + j) stands at index n - 1 - j of a periodic kernel.
-    gap = n - K - k_reverse.shape[-1]
-    k = torch.cat((torch.nn.functional.pad(k, (0, gap)), k_reverse.flip(-1)), -1)
-    return _LongConv.apply(u, k, n, learns)
+    return _LongConv.apply(u, k, k_reverse, fft_size(u.shape[1] + longest), learns)
 
 
 class _LongConv(torch.autograd.Function):
-    """Circular convolution of period n of u (B, L, H) and k (C, H, K), which learns or does not; the first L samples
-    (B, L, C, H)."""
+    """The two sums as a circular convolution of period n of u (B, L, H) and a kernel (C, H, n), which learns or not."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, k: Tensor, n: int, learns: bool) -> Tensor:
-        k_spectrum = torch.fft.rfft(k, n)  # (C, H, F)
+    def forward(ctx: Any, u: Tensor, k: Tensor, k_reverse: Tensor | None, n: int, learns: bool) -> Tensor:
+        k_spectrum = torch.fft.rfft(_periodic(k, k_reverse, n), n)  # (C, H, F)
         y = u.new_empty(*u.shape[:2], *k.shape[:2])
         blocks = _blocks(u, k.shape[0] * n)
         u_conj = _rooms(u, blocks, k_spectrum) if learns else []
@@ -47,18 +40,18 @@ class _LongConv(torch.autograd.Function):
             spectra = spectra.mul_(k_spectrum[:, h]) if len(k) == 1 else spectra * k_spectrum[:, h]
             y[b, ..., h] = _head(torch.fft.irfft(spectra, n), u.shape[1]).permute(0, 3, 1, 2)
         ctx.save_for_backward(k_spectrum, *u_conj)
-        ctx.sizes = k.shape[-1], n
+        ctx.sizes = k.shape[-1], None if k_reverse is None else k_reverse.shape[-1], n
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         k_spectrum, *u_conj = ctx.saved_tensors
-        K, n = ctx.sizes
+        K, K_reverse, n = ctx.sizes
         B, L, C, H = grad.shape
         k_conj = k_spectrum.conj_physical()
         grad_u = grad.new_empty(B, L, H) if ctx.needs_input_grad[0] else None
-        k_total = torch.zeros_like(k_spectrum) if ctx.needs_input_grad[1] else None
+        k_total = torch.zeros_like(k_spectrum) if any(ctx.needs_input_grad[1:3]) else None
         for i, (b, h) in enumerate(_blocks(grad[:, :, 0], C * n)):
             g = _spectrum(grad[b, ..., h].permute(0, 2, 3, 1), n)  # (b, C, h, F)
             if k_total is not None:
@@ -67,7 +60,21 @@ class _LongConv(torch.autograd.Function):
                 spectrum = g.mul_(k_conj[:, h])
                 spectrum = spectrum.squeeze(1) if C == 1 else spectrum.sum(1)
                 grad_u[b, :, h] = _head(torch.fft.irfft(spectrum, n), L).transpose(1, 2)
-        return grad_u, None if k_total is None else torch.fft.irfft(k_total, n)[..., :K], None, None
+        if k_total is None:
+            return grad_u, None, None, None, None
+        grad_k = torch.fft.irfft(k_total, n)
+        grad_reverse = None if K_reverse is None else grad_k[..., n - K_reverse :].flip(-1)
+        return grad_u, grad_k[..., :K], grad_reverse, None, None
+
+
+def _periodic(k: Tensor, k_reverse: Tensor | None, n: int) -> Tensor:
+    """One period of both kernels: lag -(1 + j) stands at index n - 1 - j."""
+    if k_reverse is None:
+        return k
+    whole = k.new_zeros(*k.shape[:-1], n)
+    whole[..., : k.shape[-1]] = k
+    whole[..., n - k_reverse.shape[-1] :] = k_reverse.flip(-1)
+    return whole
 
 
 def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
