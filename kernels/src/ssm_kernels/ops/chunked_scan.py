@@ -154,20 +154,4 @@ def backward(
     return du, dx0, da, db, dc
 
 
-chunked_scan_op = common.operator(
-    "chunked_scan",
-    "(Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
-    forward,
-    lambda u, x0, a, b, c: (u.new_empty(u.shape), x0.new_empty(x0.shape)),
-)
-chunked_scan_backward_op = common.operator(
-    "chunked_scan_backward",
-    "(Tensor grad_y, Tensor grad_x, Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    backward,
-    lambda grad_y, grad_x, *inputs: tuple(each.new_empty(each.shape) for each in inputs),
-)
-chunked_scan_op.register_autograd(
-    lambda ctx, grad_y, grad_x: chunked_scan_backward_op(grad_y, grad_x, *ctx.saved_tensors),
-    setup_context=common.keep_inputs,
-)
+chunked_scan_op, chunked_scan_backward_op = diagonal_scan.scan_operators("chunked_scan", forward, backward)

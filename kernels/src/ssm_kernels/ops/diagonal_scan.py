@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from torch import Tensor
+from torch.library import CustomOpDef
 
 from ssm_kernels.compiler import THREADS, Unit
 from ssm_kernels.ops import common
@@ -142,20 +143,25 @@ def backward(
     return du, dx0, da, db, dc
 
 
-diagonal_scan_op = common.operator(
-    "diagonal_scan",
-    "(Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
-    forward,
-    lambda u, x0, a, b, c: (u.new_empty(u.shape), x0.new_empty(x0.shape)),
-)
-diagonal_scan_backward_op = common.operator(
-    "diagonal_scan_backward",
-    "(Tensor grad_y, Tensor grad_x, Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    backward,
-    lambda grad_y, grad_x, *inputs: tuple(each.new_empty(each.shape) for each in inputs),
-)
-diagonal_scan_op.register_autograd(
-    lambda ctx, grad_y, grad_x: diagonal_scan_backward_op(grad_y, grad_x, *ctx.saved_tensors),
-    setup_context=common.keep_inputs,
-)
+def scan_operators(name: str, forward: Callable, backward: Callable) -> tuple[CustomOpDef, CustomOpDef]:
+    """A scan of one channel as an operator and its gradient as another."""
+    scan = common.operator(
+        name,
+        "(Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
+        forward,
+        lambda u, x0, a, b, c: (u.new_empty(u.shape), x0.new_empty(x0.shape)),
+    )
+    gradient = common.operator(
+        f"{name}_backward",
+        "(Tensor grad_y, Tensor grad_x, Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c)"
+        " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+        backward,
+        lambda grad_y, grad_x, *inputs: tuple(each.new_empty(each.shape) for each in inputs),
+    )
+    scan.register_autograd(
+        lambda ctx, grad_y, grad_x: gradient(grad_y, grad_x, *ctx.saved_tensors), setup_context=common.keep_inputs
+    )
+    return scan, gradient
+
+
+diagonal_scan_op, diagonal_scan_backward_op = scan_operators("diagonal_scan", forward, backward)
