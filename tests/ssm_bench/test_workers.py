@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,10 @@ def test_disturbed_workers_give_what_undisturbed_ones_do(mine: Path) -> None:
     command = [*COMMAND, "--model", "mine.py:Slow", "--seed", "0", "1"]
     words = [sys.executable, "-c", "import sys; from ssm_bench.cli import main; sys.exit(main())", *command]
     slowly = os.environ | {"PACE": "1"}
-    with subprocess.Popen([*words, "--workers", "2"], env=slowly, stderr=subprocess.PIPE) as process:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background inherits deafness
+    with subprocess.Popen(
+        [*words, "--workers", "2"], env=slowly, stderr=subprocess.PIPE, preexec_fn=heeding
+    ) as process:
         first, second = (_status(mine, seed, lambda status: status.step > 0) for seed in (0, 1))
         os.kill(first.pid, signal.SIGKILL)
         _status(mine, 0, lambda status: status.attempt == 2)
