@@ -11,7 +11,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep what tensors free for the next ones, as torch does on a GPU.
 
     glibc gives large blocks back to the system, so that each training step gets them anew, page by page and filled with
-    zeros: up to a third of the step. The process stays as large as it once was. Other C libraries are left as they are.
+    zeros. The process stays as large as it once was. Other C libraries are left as they are. Source: mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
