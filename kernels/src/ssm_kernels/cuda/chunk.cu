@@ -15,10 +15,6 @@
 constexpr int STRANDS = THREADS / 32;  // a warp each
 using Signal = Tile<STRANDS>;
 
-__device__ __forceinline__ float2 shift(float2 z, int lanes) {
-  return complex(__shfl_up_sync(0xFFFFFFFFu, z.x, lanes), __shfl_up_sync(0xFFFFFFFFu, z.y, lanes));
-}
-
 // The lane has the chunks 2 g and 2 g + 1 of a state: turns what they add into the states they start from. states is
 // what the first one starts from, and receives the state after the last of `chunks`.
 __device__ __forceinline__ void carry(float2 &first, float2 &second, const float2 (&powers)[4], float2 *states,

@@ -139,6 +139,11 @@ __device__ __forceinline__ Matrix by_chunks(const Element *samples, int first, i
   return m;
 }
 
+// What a lane so many before has.
+__device__ __forceinline__ float2 shift(float2 z, int lanes) {
+  return complex(__shfl_up_sync(0xFFFFFFFFu, z.x, lanes), __shfl_up_sync(0xFFFFFFFFu, z.y, lanes));
+}
+
 // A 16 x 16 table, stored as the lanes hold it: first all rows up to 7, then the others.
 __device__ __forceinline__ Matrix table(const float4 *__restrict__ tables, long long index, int lane) {
   const float4 upper = tables[index * 64 + lane], lower = tables[index * 64 + 32 + lane];

@@ -18,10 +18,6 @@ struct Walk {
   float2 before[4], after;  // states before the lane's chunks, and after the last of them
 };
 
-__device__ __forceinline__ float2 shift(float2 z, int lanes) {
-  return complex(__shfl_up_sync(0xFFFFFFFFu, z.x, lanes), __shfl_up_sync(0xFFFFFFFFu, z.y, lanes));
-}
-
 // The sum over the four lanes of a state.
 __device__ __forceinline__ float2 total(float2 z) {
 #pragma unroll
