@@ -246,10 +246,18 @@ def test_two_arrays_over_the_same_cells_do_each_once(cluster: Cluster, monkeypat
 
 def test_two_processes_of_srun_compute_what_one_does(cluster: Cluster) -> None:
     words = ["lra", "--model", "mine.py:Plain", "--task", "listops", "--scale", "smoke", *LONG, "model.dropout=0"]
+    # At their first start they are so slow that the notice to stop comes before they listen.
+    python, started = cluster.folder / "python", [cluster.folder / f"started{number}" for number in range(2)]
+    wait = f'if mkdir "{cluster.folder}/started$SLURM_PROCID" 2>/dev/null; then exec sleep 60; fi'
+    python.write_text(f'#!/bin/sh\n{wait}\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
     # The virtual nodes have names that nobody resolves.
-    cluster.profile(setup=["export PACE=0.1", "export MASTER_ADDR=127.0.0.1"])
+    setup = ["export PACE=0.1", "export MASTER_ADDR=127.0.0.1"]
+    cluster.profile(setup=setup, python=str(python))
     cluster.bench(*words, "devices=2", "accelerator=cpu", "--slurm", "profile.yaml")
     [job] = cluster.jobs()
+    cluster.wait_for(lambda: all(folder.exists() for folder in started))
+    slurm_command("scancel", "--signal=USR2", job.slurm)
     cluster.wait_for_step(job, 5)
     slurm_command("scancel", "--signal=USR2", job.slurm)
     [job] = cluster.finish()

@@ -53,7 +53,8 @@ class Notice:
             raise Preempted
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._owner:
+        # A second notice must not disturb the end that the first one led to.
+        if os.getpid() != self._owner or self.received:
             return
         self.received = True
         if not self._deferring:

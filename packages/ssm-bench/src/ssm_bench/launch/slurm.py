@@ -22,6 +22,7 @@ from ssm_bench.launch.queue import check, largest_array
 from ssm_bench.launch.supervisor import prepare_data, run_task
 from ssm_bench.launch.worker import AGAIN
 from ssm_bench.plan import Cell
+from ssm_bench.preemption import SIGNALS
 from ssm_bench.record import FILE, Record, find_records
 
 #: A cell that took so long here before gets this much more, and so many minutes to start.
@@ -29,14 +30,18 @@ TIME_FACTOR, TIME_START = 1.5, 10
 #: Time limits are rounded up to so many minutes, so that cells of like cost share an array.
 TIME_STEP = 30
 
-#: Behind srun: a cell that is to be started again puts its own job back into the queue. SLURM's own ways to end a job
-#: (scancel, a requeue by hand, a failed node) end this script, too, so that what they mean to happen happens.
+#: Behind srun: a cell that is to be started again puts its own job back into the queue, also when the notice came to a
+#: process that did not listen yet, or no longer. SLURM's own ways to end a job (scancel, a requeue by hand, a failed
+#: node) end this script, too, so that what they mean to happen happens.
 REQUEUE = f"""\
 status=$?
-if [ $status -eq {AGAIN} ]; then
+case $status in
+{"|".join(map(str, (AGAIN, *(128 + number for number in SIGNALS))))})
     scontrol requeue "$SLURM_JOB_ID" && sleep 300
-fi
+esac
 exit $status"""
+#: When one process of a cell has ended, the others have so many seconds to end in their own way.
+LAST_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ def _parameters(profile: Profile, array: Array, arrays: int, first: str | None) 
         "array_parallelism": max(1, profile.parallel // arrays),
         "signal_delay_s": profile.grace,
         # A step does not inherit its job's cores (since SLURM 22.05).
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={profile.cpus}"],
+        "srun_args": ["--kill-on-bad-exit=0", f"--wait={LAST_SECONDS}", f"--cpus-per-task={profile.cpus}"],
         "teardown": REQUEUE.splitlines(),
         "additional_parameters": more | (profile.sbatch or {}),
     }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ssm_bench.launch.launched import Launched
-from ssm_bench.launch.worker import AGAIN, FAILED
+from ssm_bench.launch.worker import AGAIN, DONE, FAILED
 from ssm_bench.status import Status, begin, fail, slurm_job, speaks
 
 #: The worker's output, all attempts in a row.
@@ -93,11 +93,15 @@ class Supervisor:
 
 
 def run_task(plan: Path, index: int) -> None:
-    """One attempt at a cell as a task of a SLURM job; ends this process with the worker's exit status."""
+    """One attempt at a cell as a task of a SLURM job; ends this process with the worker's exit status.
+
+    Of several tasks the first alone says whether the cell is to be started again.
+    """
     supervisor = Supervisor(Launched(plan.parent), index)
     for number in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, lambda number, frame: supervisor.signal(number))
-    sys.exit(supervisor.wait())
+    code = supervisor.wait()
+    sys.exit(code if speaks() or code == FAILED else DONE)
 
 
 def prepare_data(plan: Path, indices: list[int]) -> None:
