@@ -421,3 +421,7 @@ def test_help_does_not_import_torch(verb):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, verb, "--help"], check=True, capture_output=True)
+
+
+def test_a_back_end_that_an_operator_lacks_is_no_omission() -> None:
+    assert problems.make_case(Problem("long_conv", 1, 8, 0, 16), CPU).refusals == ()

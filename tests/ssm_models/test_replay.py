@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ssm_models.backbones.norms import Norm
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import Interface, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
@@ -57,7 +58,12 @@ MODELS = {
 
 def made(name: str) -> SequenceLayer:
     torch.manual_seed(0)
-    return MODELS[name]().double().eval()
+    model = MODELS[name]().double().eval()
+    with torch.no_grad():
+        for norm in (each for each in model.modules() if isinstance(each, Norm)):
+            for learned in norm.parameters():  # which start as ones and zeros
+                learned.add_(0.3 * torch.randn_like(learned))
+    return model
 
 
 def run(step: Replay, u: Tensor, state: State) -> tuple[Tensor, State]:

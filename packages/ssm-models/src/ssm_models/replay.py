@@ -301,7 +301,11 @@ def _layer_norm(
     y, mean, per_deviation = out
     rows = x.view(1, -1, math.prod(shape))
     results = y.view(rows.shape), mean.view(-1), per_deviation.view(-1)
-    normalize = partial(torch.native_batch_norm, rows, None, None, None, None, True, 0.0, eps, out=results)
+    scales = None
+    if weight is not None and bias is None and weight.stride() == (0,):
+        # The same number for all features is one for each row.
+        scales, weight = weight[:1].repeat(rows.shape[1]), None
+    normalize = partial(torch.native_batch_norm, rows, scales, None, None, None, True, 0.0, eps, out=results)
     if weight is None:
         return normalize
     scale = partial(torch.mul, y, weight, out=y) if bias is None else partial(torch.addcmul, bias, y, weight, out=y)

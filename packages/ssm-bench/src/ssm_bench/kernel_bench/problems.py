@@ -125,9 +125,10 @@ def make_tensor_case(problem: Problem, device: torch.device) -> TensorCase:
         case = _MAKERS[problem.name](problem)
     if problem.name not in OPERATORS:
         return replace(case, backends=("naive", "auto"))
-    reasons = OPERATORS[problem.name].refusals(*operands(problem, case.tensors))
+    operator = OPERATORS[problem.name]
+    reasons = operator.refusals(*operands(problem, case.tensors))
     able = [each for each in _ORDER if each not in reasons]
-    refusals = tuple((str(backend), reason) for backend, reason in reasons.items())
+    refusals = tuple((str(backend), reasons[backend]) for backend in operator.implementations if backend in reasons)
     return replace(case, backends=tuple(map(str, able)), refusals=refusals)
 
 

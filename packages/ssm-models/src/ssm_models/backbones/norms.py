@@ -74,8 +74,9 @@ class ScalarNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # The published code divides by the plain deviation; the small number only serves a constant x.
-        normal, _, per_deviation = torch.native_layer_norm(x, x.shape[-1:], None, None, 1e-12)
-        return torch.addcmul(self.scale * normal, self.scale * self.shift, per_deviation)
+        scale = self.scale.expand(x.shape[-1])
+        scaled, _, per_deviation = torch.native_layer_norm(x, x.shape[-1:], scale, None, 1e-12)
+        return torch.addcmul(scaled, self.scale * self.shift, per_deviation)
 
     def step(self, x: Tensor) -> Tensor:
         return self(x)
