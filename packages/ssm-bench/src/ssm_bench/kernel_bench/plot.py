@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from ssm_bench.kernel_bench.measure import Row
+from ssm_bench.kernel_bench.report import short
 
 _COLUMNS = 3
 _STYLES = {  # colour and label of each back end
@@ -99,11 +100,11 @@ def _note_gain(axes: Axes, rows: Sequence[Row]) -> None:
     if best is not None and best.backend != "naive":
         colour, _ = _STYLES[best.backend]
         axes.annotate(
-            f"{best.speedup:.3g}×",
+            f"{short(best.speedup)}×",
             (best.L, best.median_ms),
-            xytext=(4, -10),
+            xytext=(4, -9),
             textcoords="offset points",
-            ha="center",
+            ha="center" if max(_lengths(rows)) == best.L else "left",
             va="top",
             fontsize=8.5,
             color=colour,

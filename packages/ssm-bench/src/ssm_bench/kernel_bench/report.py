@@ -83,9 +83,9 @@ def details(rows: Sequence[Row], title: str) -> Table:
             _size(row.problem),
             row.backend,
             _SHORT.get(row.work, row.work),
-            f"{_short(row.median_ms)} [{_short(row.quartile1_ms)}, {_short(row.quartile3_ms)}]",
-            _short(row.speedup),
-            _short(row.peak_mib),
+            f"{short(row.median_ms)} [{short(row.quartile1_ms)}, {short(row.quartile3_ms)}]",
+            short(row.speedup),
+            short(row.peak_mib),
             _share(row.gflops_share),
             _share(row.gbytes_share),
             f"{row.error:.1e}",
@@ -120,9 +120,9 @@ def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             continue
         naive, ratio = by.get("naive"), ours.error / ours.naive_error if ours.naive_error else math.nan
         line = [problem.name, _size(problem), *(_time(by.get(each)) for each in times), _time(ours)]
-        memory = f"{_short(naive.peak_mib) if naive else ''} → {_short(ours.peak_mib)}".lstrip()
-        line += [_short(ours.speedup), _peak(ours), memory]
-        line += [_short(ours.resident_mib)] if with_resident else []
+        memory = f"{short(naive.peak_mib) if naive else ''} → {short(ours.peak_mib)}".lstrip()
+        line += [short(ours.speedup), _peak(ours), memory]
+        line += [short(ours.resident_mib)] if with_resident else []
         lines.append([*line, f"{ratio:.2g}"])
     head = ["Problem", "B,H,N,L", *(f"{each} ms" for each in times), "ours ms", "× naive", "peak", "MiB"]
     return [*head, *(["RSS"] if with_resident else []), "error"], lines
@@ -148,14 +148,14 @@ def write_markdown(head: Sequence[str], lines: Iterable[Sequence[str]], title: s
 def profile_table(problem: Problem, parts: Sequence[Part]) -> Table:
     """The parts of a training step."""
     whole = sum(part.milliseconds for part in parts)
-    table = _table(f"{problem.name} ({_size(problem)}): {_short(whole)} ms")
+    table = _table(f"{problem.name} ({_size(problem)}): {short(whole)} ms")
     table.add_column("Kind of work", no_wrap=True)
     for name in ("ms", "Share", "Calls"):
         table.add_column(name, justify="right")
     table.add_column("Largest, ms")
     for part in parts:
-        largest = ", ".join(f"{name} {_short(milliseconds)}" for name, milliseconds in part.largest)
-        table.add_row(part.kind, _short(part.milliseconds), f"{part.share:.0%}", f"{part.calls:,.0f}", largest)
+        largest = ", ".join(f"{name} {short(milliseconds)}" for name, milliseconds in part.largest)
+        table.add_row(part.kind, short(part.milliseconds), f"{part.share:.0%}", f"{part.calls:,.0f}", largest)
     return table
 
 
@@ -178,7 +178,7 @@ def _any(rows: Sequence[Row], backend: str) -> bool:
 def _time(row: Row | None) -> str:
     if row is None:
         return ""
-    return _short(row.median_ms) + (f" ({1e3 / row.median_ms:,.0f}/s)" if row.work == "sample" else "")
+    return short(row.median_ms) + (f" ({1e3 / row.median_ms:,.0f}/s)" if row.work == "sample" else "")
 
 
 def _peak(row: Row) -> str:
@@ -190,7 +190,7 @@ def _share(share: float) -> str:
     return "" if math.isnan(share) else f"{share:.0%}"
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """Three digits, and whole numbers from 1000 on; nothing for what is not known."""
     if math.isnan(number):
         return ""
