@@ -1,6 +1,7 @@
 """A replayed step is the step: outputs and states, without new memory."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import Interface, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
 from ssm_models.layers.base import SequenceLayer, State
+from ssm_models.layers.feed_forward import FeedForward
 from ssm_models.layers.mimo import LRULayer, S5Layer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.model import build_backbone, build_model
@@ -86,6 +88,20 @@ def test_replayed_steps_are_the_convolution(name: str, batch: int) -> None:
     torch.testing.assert_close(state, expected_state, rtol=0, atol=1e-10)
     torch.testing.assert_close(rest, model.initial_state(batch), rtol=0, atol=0)
     assert not y.requires_grad
+
+
+def test_a_large_matrix_is_read_by_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    torch.manual_seed(0)
+    # 96 x 192 and 96 x 480 numbers: in one part, and in 2.
+    for expand, parts in ((2, 1), (5, 2)):
+        network, u = FeedForward(96, expand, 0.0, tied=False).double().eval(), torch.randn(1, 96, dtype=torch.float64)
+        replay = Replay(network.stepper())
+        y, _ = replay(u, None)
+        torch.testing.assert_close(y, network(u)[0], rtol=0, atol=1e-12)
+        [recording] = replay._recordings.values()
+        calls = [call.func for call in recording._calls if isinstance(call, partial)]
+        assert calls.count(torch.addmm if parts == 1 else torch.baddbmm) == 2
 
 
 @pytest.mark.parametrize("name", ["s4", "sashimi"])

@@ -23,6 +23,7 @@ Call = Callable[[], object]
 Inputs = tuple[Tensor, State]
 Matrices = dict[tuple, tuple[Tensor, Tensor]]
 """Constant matrices by address and shape, and copies of them in another layout."""
+_PART = 2**14  # numbers of a matrix that are worth a core of their own
 
 
 class Replay:
@@ -284,6 +285,21 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Call]:
     return lambda *args, out, **kwargs: partial(function, *args, out=out, **kwargs)
 
 
+def _addmm(bias: Tensor, x: Tensor, matrix: Tensor, *, out: Tensor, **kwargs: Any) -> Call:
+    count = matrix.shape[1]
+    most = min(torch.get_num_threads(), matrix.numel() // _PART)
+    parts = max((each for each in range(1, most + 1) if count % each == 0), default=1)
+    if parts == 1 or len(x) > 1 or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        return partial(torch.addmm, bias, x, matrix, out=out, **kwargs)
+
+    def split(each: Tensor) -> Tensor:
+        return each.unflatten(-1, (parts, -1)).transpose(0, -2)
+
+    # A sample reads a matrix once, from memory; as a batch of parts it comes by all cores at once, and stays in theirs.
+    bias, out = (split(each.expand(1, count)) for each in (bias, out))
+    return partial(torch.baddbmm, bias, x.expand(parts, *x.shape), split(matrix), out=out, **kwargs)
+
+
 def _gelu(x: Tensor, *, approximate: str = "none", out: Tensor) -> Call:
     if x.device.type == "cpu" and x.is_contiguous() and x.numel() % 2 == 0:
         # Given a contiguous tensor, torch calls oneDNN, whose preparations cost ten times the arithmetic.
@@ -325,7 +341,7 @@ _FORMS: dict[Any, Callable[..., Call | None]] = {
     aten._to_copy.default: _copy,
     aten.add.Tensor: _plain(torch.add),
     aten.addcmul.default: _plain(torch.addcmul),
-    aten.addmm.default: _plain(torch.addmm),
+    aten.addmm.default: _addmm,
     aten.cat.default: _plain(torch.cat),
     aten.clone.default: _copy,
     aten.div.Tensor: _plain(torch.div),
