@@ -8,6 +8,7 @@
 //   BFLOAT16  1 for signals of bfloat16, 0 for float32
 //   PACK      heads of one access to memory: 16 bytes where rows of signals are aligned to them, else 1
 #pragma once
+#include "chunk_tables.cuh"
 #include "complex.cuh"
 #include "tensor.cuh"
 
@@ -18,9 +19,7 @@ typedef float Element;
 #endif
 
 constexpr bool EXACT = BFLOAT16;  // signals as factors
-constexpr int SIDE = 16, SAMPLES = SIDE * SIDE;
-constexpr int STATES = SIDE / 2;  // of a table: their real parts, then their imaginary ones
-constexpr int POWERS = 5;         // of a rate: a^16, a^32, a^64, a^128 and 16 a^15
+constexpr int SAMPLES = SIDE * SIDE;
 constexpr int HEADS = 32 / static_cast<int>(sizeof(Element)), PACKS = HEADS / PACK;  // a sector of memory
 constexpr int STRIDE = SIDE + 4;  // of chunks, so that lanes meet no bank twice
 

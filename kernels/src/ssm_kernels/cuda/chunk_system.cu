@@ -1,9 +1,9 @@
 // What the products of chunk.cu and chunk_gradient.cu need of a diagonal SSM: tables of 16 x 16, and from what
 // chunk_gradient.cu sums up the gradients of the parameters.
+#include "chunk_tables.cuh"
 #include "complex.cuh"
 #include "kernel.cuh"
 
-constexpr int SIDE = 16, STATES = SIDE / 2, POWERS = 5;
 enum Kind { FORWARD, TRANSPOSED, DERIVATIVES };
 
 // Row and column of the i-th number of a table, which is stored as a warp holds it (tensor.cuh).
