@@ -2,10 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from ssm_bench.launch import supervisor as supervisor_module
 from ssm_bench.launch.launched import Launched
 from ssm_bench.launch.profile import Profile, find_profile, read_profile
 from ssm_bench.launch.slurm import plan_arrays
-from ssm_bench.launch.supervisor import FRUITLESS, Supervisor
+from ssm_bench.launch.supervisor import FRUITLESS, Supervisor, run_task
 from ssm_bench.launch.worker import AGAIN, DONE, FAILED
 from ssm_bench.plan import Cell, make_plan
+from ssm_bench.preemption import SIGNALS, Notice, Preempted
 from ssm_bench.record import Record, code_version
 from ssm_bench.status import Status
 from ssm_data.contract import Place
@@ -96,16 +98,30 @@ def test_a_launch_runs_its_copy_of_the_code(work: Path) -> None:
     assert launched.content["code"] == code_version()
 
 
+def worker(launched: Launched, line: str) -> str:
+    """What starts a worker that is a line of Python."""
+    script = launched.folder / "worker"
+    script.write_text(f"#!{sys.executable}\nimport os, sys, signal\nfrom pathlib import Path\n{line}\n")
+    script.chmod(0o755)
+    return str(script)
+
+
 class Ended(Supervisor):
     """A supervisor whose worker is a line of Python."""
 
     def __init__(self, launched: Launched, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        script = launched.folder / "worker"
-        script.write_text(f"#!{sys.executable}\nimport os, sys, signal\nfrom pathlib import Path\n{line}\n")
-        script.chmod(0o755)
         with monkeypatch.context() as patch:
-            patch.setattr(supervisor_module.sys, "executable", str(script))
+            patch.setattr(supervisor_module.sys, "executable", worker(launched, line))
             super().__init__(launched, 0)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What handles the notices to stop, as it was before."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -129,6 +145,29 @@ def test_ends_of_a_worker(
     assert Ended(launched, line, monkeypatch).wait() == code
     left = Status.read(launched.run_folder(0))
     assert (left.reason if left else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(0, AGAIN, AGAIN), (0, FAILED, FAILED), (1, AGAIN, DONE), (1, FAILED, FAILED)]
+)
+def test_of_several_tasks_the_first_alone_asks_for_another_start(
+    number: int, code: int, said: int, work: Path, monkeypatch: pytest.MonkeyPatch, handlers: None
+) -> None:
+    launched = launch(plan(), work)
+    monkeypatch.setenv("SLURM_PROCID", str(number))
+    monkeypatch.setattr(supervisor_module.sys, "executable", worker(launched, f"sys.exit({code})"))
+    with pytest.raises(SystemExit) as end:
+        run_task(launched.file, 0)
+    assert end.value.code == said
+
+
+def test_a_second_notice_leaves_the_end_of_the_first_alone(handlers: None) -> None:
+    notice = Notice()
+    notice.install()
+    with pytest.raises(Preempted):
+        signal.raise_signal(SIGNALS[0])
+    for number in SIGNALS:
+        signal.raise_signal(number)
 
 
 def test_a_cell_that_never_gets_anywhere_fails(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
