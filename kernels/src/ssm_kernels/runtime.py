@@ -54,6 +54,14 @@ def driver_call(function, *arguments):
 
 
 @cache
+def primary_context(device: int):
+    """The context that torch uses on a device."""
+    from cuda.bindings import driver
+
+    return driver_call(driver.cuDevicePrimaryCtxRetain, driver_call(driver.cuDeviceGet, device))
+
+
+@cache
 def load_module(unit: Unit, device: int):
     """The unit's machine code in the context of the device, which must be current."""
     from cuda.bindings import driver
@@ -72,10 +80,12 @@ def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int
     """Launches on the current stream of the tensors' device (see ``Launch``). Does not wait."""
     from cuda.bindings import driver
 
-    device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     values = tuple(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
     types = tuple(ctypes.c_void_p if isinstance(a, Tensor) else ctypes.c_int for a in arguments)
-    with torch.cuda.device(device):
-        function = load_kernel(unit, kernel, device.index)
+    with torch.cuda.device(next(argument.device for argument in arguments if isinstance(argument, Tensor))):
+        device = torch.cuda.current_device()
+        if not int(driver_call(driver.cuCtxGetCurrent)):  # a thread in which torch has not worked yet, as autograd's
+            driver_call(driver.cuCtxSetCurrent, primary_context(device))
+        function = load_kernel(unit, kernel, device)
         stream = torch.cuda.current_stream().cuda_stream
         driver_call(driver.cuLaunchKernel, function, *grid, THREADS, 1, 1, 0, stream, (values, types), 0)
