@@ -47,11 +47,11 @@ PROBLEMS = {
         cauchy.backward,
         lambda: (torch.randn(9, 2, 301, 2), torch.randn(9, 2, 33, 2), -torch.rand(2, 33, 2), torch.rand(301)),
     ),
-    **{f"scan-{M}": (diagonal_scan.forward, partial(recurrence, 2, 71, 5, M)) for M in (3, 33)},
+    **{f"scan-{M}": (diagonal_scan.forward, partial(recurrence, 2, 100, 5, M)) for M in (3, 33)},
     **{
         f"scan_backward-{M}": (
             diagonal_scan.backward,
-            lambda M=M: (torch.randn(2, 71, 5), torch.randn(2, 5, M, 2), *recurrence(2, 71, 5, M)),
+            lambda M=M: (torch.randn(2, 100, 5), torch.randn(2, 5, M, 2), *recurrence(2, 100, 5, M)),
         )
         for M in (3, 33)
     },
@@ -118,7 +118,15 @@ KERNEL reversal(const float *in, float *out) {
 
 @pytest.mark.parametrize(
     ("barrier", "outcome"),
-    [("__syncthreads();", "right"), ("", "wrong"), ("if (threadIdx.x) __syncthreads();", "error")],
+    [
+        ("__syncthreads();", "right"),
+        ("", "wrong"),
+        ("__syncwarp();", "wrong"),
+        ("__shfl_xor_sync(0xFFFFFFFFu, 0.0f, 1);", "wrong"),
+        ("if (threadIdx.x) __syncthreads();", "error"),
+        ("if (threadIdx.x) __syncwarp();", "error"),
+        ("if (threadIdx.x < 32) __syncthreads();", "error"),
+    ],
 )
 def test_the_host_build_finds_faulty_barriers(tmp_path, barrier, outcome):
     source = tmp_path / "reversal.cu"

@@ -58,13 +58,13 @@ def build(unit: Unit) -> ctypes.PyDLL:
 def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int], *, descending: bool = False) -> None:
     """Runs a kernel on CPU tensors (see ``runtime.Launch``).
 
-    Between two barriers the threads of a block run one after another, ``descending`` or ascending: a kernel
-    that lacks a barrier gives different results in the two orders. Raises RuntimeError if the threads of a
-    block do not all reach the same barriers.
+    Between two barriers of the block its warps run one after another, and between two exchanges or barriers of a
+    warp its lanes, ``descending`` or ascending: a kernel that lacks a barrier gives different results in the two
+    orders. Raises RuntimeError if not all threads reach the same barriers.
     """
     values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_int(a) for a in arguments]
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
     run = getattr(build(unit), f"run_{kernel}")
     run.restype = ctypes.c_bool
     if not run(pointers, (ctypes.c_uint * 3)(*grid), ctypes.c_bool(descending)):
-        raise RuntimeError(f"{kernel}: some threads of a block ended while others waited at a barrier.")
+        raise RuntimeError(f"{kernel}: some threads ended, or waited elsewhere, while others waited at a barrier.")

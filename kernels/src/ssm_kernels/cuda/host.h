@@ -1,6 +1,6 @@
-// Lets a C++ compiler run a CUDA source on the CPU: blocks one after another, the threads of a block as fibres that
-// barriers and exchanges between lanes switch between. It proves arithmetic, indexing, barriers and the layout of
-// fragments; it says nothing about speed.
+// Lets a C++ compiler run a CUDA source on the CPU: blocks one after another, the threads of a block as fibres. Lanes of
+// a warp wait for one another where they exchange values, warps only at barriers of the block. It proves arithmetic,
+// indexing, barriers and the layout of fragments; it says nothing about speed.
 #pragma once
 #include <ucontext.h>
 
@@ -43,11 +43,14 @@ inline float __fdividef(float x, float y) { return x / y; }
 namespace host {
 
 constexpr std::size_t STACK = 1 << 16;
+constexpr int LANES = 32, MOST_THREADS = 1024;
+
+enum Stop { WARP, BLOCK, END };  // what a thread waits for: the other lanes, the other threads, or nothing more
 
 struct Fibre {
   ucontext_t context;
   std::vector<char> stack = std::vector<char>(STACK);
-  bool done;
+  Stop stop;
   unsigned exchanges;
 };
 
@@ -57,16 +60,34 @@ static std::function<void()> body;
 
 inline void enter() {
   body();
-  current->done = true;
+  current->stop = END;
 }
 
-// Runs every thread of the block to its next barrier, in the order asked for, until all are through.
-// False if some threads ended while others waited at a barrier.
+inline void wait(Stop stop) {
+  current->stop = stop;
+  swapcontext(&current->context, &scheduler);
+}
+
+// Runs the lanes of a warp, in the order asked for, to where it waits for the block or ends. False if not all do.
+inline bool run_warp(Fibre *lanes, int first, bool descending) {
+  do {
+    for (int i = 0; i < LANES; ++i) {
+      const int lane = descending ? LANES - 1 - i : i;
+      current = lanes + lane;
+      threadIdx = {static_cast<unsigned>(first + lane), 0, 0};
+      swapcontext(&scheduler, &current->context);
+    }
+    for (int lane = 1; lane < LANES; ++lane)
+      if (lanes[lane].stop != lanes[0].stop) return false;
+  } while (lanes[0].stop == WARP);
+  return true;
+}
+
+// Runs the warps of the block, in the order asked for, to their next barrier, until all are through.
+// False if they do not all reach the same barriers.
 inline bool run_block(std::vector<Fibre> &fibres, bool descending) {
   std::memset(__start_block_shared, 0xFF, __stop_block_shared - __start_block_shared);
-  const int threads = static_cast<int>(fibres.size());
   for (Fibre &fibre : fibres) {
-    fibre.done = false;
     fibre.exchanges = 0;
     getcontext(&fibre.context);
     fibre.context.uc_stack.ss_sp = fibre.stack.data();
@@ -74,16 +95,15 @@ inline bool run_block(std::vector<Fibre> &fibres, bool descending) {
     fibre.context.uc_link = &scheduler;
     makecontext(&fibre.context, enter, 0);
   }
-  for (int done = 0; done < threads;) {
-    for (int i = 0; i < threads; ++i) {
-      const int t = descending ? threads - 1 - i : i;
-      current = &fibres[t];
-      threadIdx = {static_cast<unsigned>(t), 0, 0};
-      swapcontext(&scheduler, &current->context);
-      done += current->done;
+  const int threads = static_cast<int>(fibres.size());
+  do {
+    for (int i = 0; i < threads; i += LANES) {
+      const int first = descending ? threads - LANES - i : i;
+      if (!run_warp(&fibres[first], first, descending)) return false;
     }
-    if (done != 0 && done != threads) return false;
-  }
+    for (int first = LANES; first < threads; first += LANES)
+      if (fibres[first].stop != fibres[0].stop) return false;
+  } while (fibres[0].stop == BLOCK);
   return true;
 }
 
@@ -111,11 +131,10 @@ bool launch(void (*kernel)(Parameters...), void **arguments, const unsigned *gri
 
 }  // namespace host
 
-static inline void __syncthreads() { swapcontext(&host::current->context, &host::scheduler); }
+static inline void __syncthreads() { host::wait(host::BLOCK); }
+static inline void __syncwarp() { host::wait(host::WARP); }
 
 namespace host {
-
-constexpr unsigned LANES = 32, MOST_THREADS = 1024;
 
 // What the lanes of the thread's warp give. Two stores in turn: a lane may give again before all have read.
 template <typename T>
@@ -123,7 +142,7 @@ const T *exchange(const T &given) {
   static T stores[2][MOST_THREADS];
   T *store = stores[current->exchanges++ % 2];
   store[threadIdx.x] = given;
-  __syncthreads();
+  wait(WARP);
   return store + threadIdx.x / LANES * LANES;
 }
 
@@ -131,10 +150,19 @@ struct Fragments {
   unsigned a[4], b[2];
 };
 
-// Tensor cores add in more digits than float32 has and cut off what is left over.
-inline float cut(double sum) {
-  const float rounded = static_cast<float>(sum);
-  return std::fabs(static_cast<double>(rounded)) > std::fabs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+// A sum as tensor cores form it: numbers are brought to the exponent of the largest, and what exceeds its 24 digits is
+// cut off. So the first ones do; later ones keep a bit or two more. See Fasi and others, "Numerical behavior of NVIDIA
+// tensor cores" (doi:10.7717/peerj-cs.330).
+template <std::size_t N>
+float sum(const double (&numbers)[N]) {
+  double largest = 0.0, total = 0.0;
+  for (double number : numbers) largest = std::fmax(largest, std::fabs(number));
+  int exponent;
+  std::frexp(largest, &exponent);
+  const double digit = std::ldexp(1.0, exponent - 24);
+  for (double number : numbers) total += std::trunc(number / digit) * digit;
+  const float rounded = static_cast<float>(total);
+  return std::fabs(static_cast<double>(rounded)) > std::fabs(total) ? std::nextafter(rounded, 0.0f) : rounded;
 }
 
 }  // namespace host
@@ -150,7 +178,6 @@ inline unsigned __float_as_uint(float x) {
   return bits;
 }
 
-inline void __syncwarp() { __syncthreads(); }
 inline float __shfl_up_sync(unsigned, float x, unsigned lanes) {
   const unsigned lane = threadIdx.x % host::LANES;
   return host::exchange(x)[lane < lanes ? lane : lane - lanes];
@@ -178,11 +205,11 @@ inline void mma_tf32(float &d0, float &d1, float &d2, float &d3, unsigned a0, un
   float *d[] = {&d0, &d1, &d2, &d3};
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-    double sum = *d[i];
+    double terms[9] = {*d[i]};
     for (unsigned k = 0; k < 8; ++k) {
-      sum += number(warp[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)]) * number(warp[4 * column + k % 4].b[k / 4]);
+      terms[k + 1] = number(warp[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)]) * number(warp[4 * column + k % 4].b[k / 4]);
     }
-    *d[i] = host::cut(sum);
+    *d[i] = host::sum(terms);
   }
 }
 
@@ -196,12 +223,12 @@ inline void mma_bfloat16(float &d0, float &d1, float &d2, float &d3, unsigned a0
   float *d[] = {&d0, &d1, &d2, &d3};
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-    double sum = *d[i];
+    double terms[17] = {*d[i]};
     for (unsigned k = 0; k < 16; ++k) {
       const unsigned from = k % 8 / 2;
-      sum += number(warp[4 * (row % 8) + from].a[row / 8 + 2 * (k / 8)], k) *
-             number(warp[4 * column + from].b[k / 8], k);
+      terms[k + 1] = number(warp[4 * (row % 8) + from].a[row / 8 + 2 * (k / 8)], k) *
+                     number(warp[4 * column + from].b[k / 8], k);
     }
-    *d[i] = host::cut(sum);
+    *d[i] = host::sum(terms);
   }
 }
