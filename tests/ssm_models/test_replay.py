@@ -1,10 +1,13 @@
 """A replayed step is the step: outputs and states, without new memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from ssm_models import replay
 from ssm_models.backbones.norms import Norm
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
@@ -207,6 +210,67 @@ def test_constants_of_each_recording() -> None:
     for n in range(6):
         y, state = step(u, state)
         torch.testing.assert_close(y, n * u @ weight.mT)
+
+
+def test_an_output_is_a_next_input_also_where_recording_runs_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where they run once before they are captured."""
+
+    class Warm(replay._Recording):
+        def __init__(self, u: Tensor, calls: list, copies: list, y: Tensor, state: State) -> None:
+            super().__init__(u, calls, copies, y, state)
+            for call in calls:
+                call()
+
+    monkeypatch.setattr(replay, "_Recording", Warm)
+    model = made("sashimi")
+    plain, step = model.stepper(), Replay(model.stepper())
+    y, state = torch.randn(2, 4, dtype=torch.float64), model.initial_state(2)
+    expected, there = y, state
+    for _ in range(14):
+        with torch.no_grad():
+            expected, there = plain(expected, there)
+        y, state = step(y, state)
+        torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+
+
+def test_a_graph_is_captured_on_the_device_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on the current one, whose capture would stay empty, nor on that of an earlier capture."""
+    current, streams, log = [0], [("default", 0)], []
+
+    class Stream:
+        def __init__(self) -> None:
+            self.name = "side", current[-1]
+
+        def wait_stream(self, other: object) -> None:
+            pass
+
+    @contextmanager
+    def device(index: torch.device) -> Iterator[None]:
+        current.append(index.index)
+        streams.append(("default", index.index))
+        yield
+        current.pop()
+        streams.pop()
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        streams.append(stream.name)
+        yield
+        streams.pop()
+
+    @contextmanager
+    def graph(_: object, *, stream: Stream) -> Iterator[None]:
+        log.append("captured")
+        with on(stream):
+            yield
+
+    for name, stand_in in {"Stream": Stream, "device": device, "stream": on, "graph": graph}.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream())
+    step = [lambda name=name: log.append((name, *streams[-1])) for name in ("call", "copy")]
+    replay._graph(step[:1], step[1:], torch.device("cuda", 1))
+    assert log == [("call", "side", 1), "captured", ("call", "side", 1), ("copy", "side", 1)]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -56,14 +56,15 @@ class Replay:
         """
         last = self._last
         with torch.inference_mode():
+            # Inputs are in place before anything is recorded: that may overwrite the last output, which u may be.
             if last is not None and state is last.state and u.shape == last.u.shape and u.dtype == last.u.dtype:
+                last.u.copy_(u)
                 now = last.following = last.following or self._recording((last.u, state))
             else:
                 inputs = self._place((u, state))
                 for place, value in zip(_tensors(inputs), _tensors((u, state)), strict=True):
                     place.copy_(value)
                 now = self._recording(inputs)
-            now.u.copy_(u)
             now.run()
         self._last = now
         return now.y, now.state
@@ -126,18 +127,7 @@ class _Recording:
         self.u, self.y, self.state = u, y, state
         self.following: _Recording | None = None
         self._calls = calls + copies
-        self._graph: torch.cuda.CUDAGraph | None = None
-        if u.is_cuda:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # what libraries set up at their first call does not belong to the graph
-                for call in calls:
-                    call()
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self.run()
-            self._graph = graph
+        self._graph = _graph(calls, copies, u.device) if u.is_cuda else None
 
     def run(self) -> None:
         if self._graph is not None:
@@ -145,6 +135,22 @@ class _Recording:
             return
         for call in self._calls:
             call()
+
+
+def _graph(calls: list[Call], copies: list[Call], device: torch.device) -> torch.cuda.CUDAGraph:
+    """A recorded step as a graph of its device, which need not be the current one."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.device(device):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # what libraries set up at their first call does not belong to the graph
+            for call in calls:
+                call()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph, stream=side):  # its default stream is that of the device of the first capture
+            for call in calls + copies:
+                call()
+    return graph
 
 
 class _Recorder(TorchDispatchMode):
