@@ -15,10 +15,17 @@
 
 constexpr int STEPS = 32;  // samples in shared memory at a time
 constexpr int SEQUENCES = THREADS / WIDTH;
+constexpr int TURNS = STEPS * SEQUENCES / THREADS;  // in which the threads go through the samples of a tile
+constexpr int AHEAD = 8;  // states that are read before the first of them is overwritten, as each takes a while
+constexpr int PITCH = WIDTH < 8 ? WIDTH : WIDTH + 4;
 
-// Samples of the block's sequences; padded so that lanes of different sequences meet no bank twice.
+// Samples of the block's sequences, and what their states add to the outputs; padded so that lanes which read for
+// different sequences meet no bank twice.
 struct alignas(16) Tile {
   float samples[SEQUENCES][STEPS + 4];
+};
+struct alignas(16) Terms {
+  float of[STEPS][SEQUENCES][PITCH];
 };
 
 struct System {
@@ -53,7 +60,9 @@ __device__ __forceinline__ long long sample(Place p, int n, int i, int H, int L,
 }
 
 __device__ __forceinline__ void load(Tile &tile, const float *u, Place p, int start, int H, int L, bool transposed) {
-  for (int i = threadIdx.x; i < STEPS * SEQUENCES; i += THREADS) {
+#pragma unroll 4
+  for (int turn = 0; turn < TURNS; ++turn) {
+    const unsigned i = turn * THREADS + threadIdx.x;
     const int step = i / SEQUENCES, sequence = i % SEQUENCES;
     const bool inside = start + step < p.steps && p.h - p.sequence + sequence < H;
     tile.samples[sequence][step] = inside ? u[sample(p, start + step, sequence, H, L, transposed)] : 0.0f;
@@ -66,6 +75,16 @@ __device__ __forceinline__ float pick(float4 four, int j) {
 
 __device__ __forceinline__ float4 four_samples(const Tile &tile, int sequence, int step) {
   return *reinterpret_cast<const float4 *>(&tile.samples[sequence][step]);
+}
+
+// Takes the samples of a tile, as far as there are any left, four at a time: step(first of four, how many are valid).
+// The compiler drops the question which are valid where all four are.
+template <typename Step>
+__device__ __forceinline__ void by_fours(int left, Step step) {
+  const int end = left < STEPS ? left : STEPS;
+  int i = 0;
+  for (; i + 4 <= end; i += 4) step(i, 4);
+  if (i < end) step(i, end - i);
 }
 
 // Index of a state in (B, segments, H, M).
@@ -89,13 +108,13 @@ KERNEL scan_ends(const float *__restrict__ u, const float2 *__restrict__ a, cons
     __syncthreads();
     load(inputs, u, p, start, H, L, transposed);
     __syncthreads();
-    for (int i = 0; i < STEPS; i += 4) {
+    by_fours(p.steps - start, [&](int i, int valid) {
       const float4 four = four_samples(inputs, p.sequence, i);
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        if (start + i + j < p.steps) s = mul_add(z.a, s, scale(pick(four, j), z.in));
+        if (j < valid) s = mul_add(z.a, s, scale(pick(four, j), z.in));
       }
-    }
+    });
   }
   if (inside) ends[state(p, gridDim.y, H, M, m)] = s;
 }
@@ -109,13 +128,23 @@ KERNEL scan_carry(const float2 *__restrict__ begin, const float2 *__restrict__ a
   const long long row = i / HM, hm = i % HM;
   const float2 rate = transposed ? conj(a[hm]) : a[hm];
   const float2 whole = narrow(integer_power(rate, Q)), rest = narrow(integer_power(rate, L - (segments - 1) * Q));
+  const int shorter = transposed ? 0 : segments - 1;  // of the segments in the direction of the scan
+  const long long next = transposed ? -HM : HM;
+  float2 *from = states + (row * segments + (transposed ? segments - 1 : 0)) * HM + hm;
   float2 s = begin[i];
-  for (int n = 0; n < segments; ++n) {
-    const int segment = transposed ? segments - 1 - n : n;
-    const long long slot = (row * segments + segment) * HM + hm;
-    const float2 end = states[slot];
-    states[slot] = s;
-    s = mul_add(segment == segments - 1 ? rest : whole, s, end);
+  for (int n = 0; n < segments; n += AHEAD) {
+    float2 ends[AHEAD];
+#pragma unroll
+    for (int k = 0; k < AHEAD; ++k) {
+      if (n + k < segments) ends[k] = from[(n + k) * next];
+    }
+#pragma unroll
+    for (int k = 0; k < AHEAD; ++k) {
+      if (n + k < segments) {
+        from[(n + k) * next] = s;
+        s = mul_add(n + k == shorter ? rest : whole, s, ends[k]);
+      }
+    }
   }
 }
 
@@ -125,7 +154,7 @@ KERNEL scan_outputs(const float *__restrict__ u, const float2 *__restrict__ star
                     const float2 *__restrict__ b, const float2 *__restrict__ c, float *__restrict__ y,
                     float2 *__restrict__ final, int H, int M, int L, int Q, int transposed) {
   __shared__ Tile inputs;
-  __shared__ float terms[STEPS][THREADS + 1];  // Re(out s) + skip u of each state, to be summed over a sequence's lanes
+  __shared__ Terms terms;  // Re(out s) + skip u of each state, to be summed over a sequence's lanes
   const Place p = place(H, L, Q);
   const bool last = p.segment == (transposed ? 0 : static_cast<int>(gridDim.y) - 1);
   const float2 zero = complex(0.0f, 0.0f);
@@ -137,26 +166,26 @@ KERNEL scan_outputs(const float *__restrict__ u, const float2 *__restrict__ star
     const System z = make_system(inside ? a[hm] : zero, inside ? b[hm] : zero, inside ? c[hm] : zero, transposed);
     float2 s = inside ? starts[state(p, gridDim.y, H, M, m)] : zero;
     for (int start = 0; start < p.steps; start += STEPS) {
-      __syncthreads();
       load(inputs, u, p, start, H, L, transposed);
       __syncthreads();
-      for (int i = 0; i < STEPS; i += 4) {
+      by_fours(p.steps - start, [&](int i, int valid) {
         const float4 four = four_samples(inputs, p.sequence, i);
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const float value = pick(four, j);
-          terms[i + j][threadIdx.x] = fmaf(z.out.x, s.x, fmaf(-z.out.y, s.y, z.skip * value));
-          if (start + i + j < p.steps) s = mul_add(z.a, s, scale(value, z.in));
+          terms.of[i + j][p.sequence][p.lane] = fmaf(z.out.x, s.x, fmaf(-z.out.y, s.y, z.skip * value));
+          if (j < valid) s = mul_add(z.a, s, scale(value, z.in));
         }
-      }
+      });
       __syncthreads();
-      for (int i = threadIdx.x; i < STEPS * SEQUENCES; i += THREADS) {
+#pragma unroll 4
+      for (int turn = 0; turn < TURNS; ++turn) {
+        const unsigned i = turn * THREADS + threadIdx.x;
         const int step = i / SEQUENCES, sequence = i % SEQUENCES;
         if (start + step >= p.steps || p.h - p.sequence + sequence >= H) continue;
         float sum = 0.0f;
-        for (int j = 0; j < WIDTH; ++j) {  // begun at another lane for each sequence: another bank
-          sum += terms[step][sequence * WIDTH + (j + 8 * sequence) % WIDTH];
-        }
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) sum += terms.of[step][sequence][j];
         const long long l = sample(p, start + step, sequence, H, L, transposed);
         y[l] = m0 == 0 ? sum : y[l] + sum;
       }
@@ -188,7 +217,7 @@ KERNEL scan_gradients(const float *__restrict__ u, const float *__restrict__ g, 
     load(inputs, u, p, start, H, L, false);
     load(gradients, g, p, start, H, L, false);
     __syncthreads();
-    for (int i = 0; i < STEPS; i += 4) {
+    by_fours(p.steps - start, [&](int i, int valid) {
       const float4 four = four_samples(inputs, p.sequence, i), slopes = four_samples(gradients, p.sequence, i);
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -197,13 +226,13 @@ KERNEL scan_gradients(const float *__restrict__ u, const float *__restrict__ g, 
         gr = complex(fmaf(slope, r.x, gr.x), fmaf(slope, r.y, gr.y));
         gw = complex(fmaf(slope, w.x, gw.x), fmaf(slope, w.y, gw.y));
         gu = fmaf(slope, value, gu);
-        if (start + i + j < p.steps) {
+        if (j < valid) {
           w = mul_add(z.a, w, s);
           r = mul_add(z.a, r, complex(value, 0.0f));
           s = mul_add(z.a, s, scale(value, z.in));
         }
       }
-    }
+    });
   }
   if (!inside) return;
   const float2 stop = stops[at], dout = conj(gs);
