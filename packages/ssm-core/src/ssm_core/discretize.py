@@ -85,13 +85,14 @@ def bilinear_dense(A: Tensor, B: Tensor, dt: Tensor | float) -> tuple[Tensor, Te
         dt: step size, a number or a tensor that broadcasts to (...).
 
     Returns:
-        ``A_bar`` (..., N, N) and ``B_bar`` (..., N).
+        ``A_bar`` (..., N, N) and ``B_bar`` (..., N); not finite where ``2 / dt`` is an eigenvalue of A.
     """
     n = A.shape[-1]
     A, B = _scale(A, B, dt)
     identity = torch.eye(n, dtype=A.dtype, device=A.device)
     right = torch.cat((identity + A / 2, B.unsqueeze(-1)), -1)
-    solution = torch.linalg.solve(identity - A / 2, right)
+    # Without a look at errors, for which a GPU would have to be waited for.
+    solution, _ = torch.linalg.solve_ex(identity - A / 2, right)
     return solution[..., :n], solution[..., n]
 
 

@@ -85,8 +85,8 @@ class DPLRKernel(SSMKernel):
             return s.C
         s = s.double()
         gap = power_gap(s.gap(), round(self.config.l_kernel / rate))
-        C = torch.linalg.solve(gap.mT, row(s.C).permute(1, 2, 0)).permute(2, 0, 1)
-        return unrow(C).to(self.dtype)
+        C, _ = torch.linalg.solve_ex(gap.mT, row(s.C).permute(1, 2, 0))
+        return unrow(C.permute(2, 0, 1)).to(self.dtype)
 
     def scan(self, u: Tensor, state: Tensor, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         s = self._dplr(rate)

@@ -51,8 +51,9 @@ class DPLR:
         """D P S (R, H, M, 2)."""
         DP = cmul(D, self.P)
         small = einsum("rhn,shn->hrs", row(conj(self.P)), DP.flatten(-2))
-        # In float64, as the backward pass of an inverse makes products that reduced precision would round.
-        S = torch.linalg.inv(torch.eye(len(DP), device=DP.device) + small.double())
+        # In float64, as the backward pass of an inverse makes products that reduced precision would round; without a
+        # look at errors, for which a GPU would have to be waited for.
+        S, _ = torch.linalg.inv_ex(torch.eye(len(DP), device=DP.device) + small.double())
         return einsum("rhmi,hrs->shmi", DP, S.to(DP.dtype))
 
     def diagonal(self) -> Tensor:

@@ -109,7 +109,8 @@ def _mean_response(s: DPLR, C: Tensor) -> Tensor:
     leading digits; the whole A is far from singular, so it is solved as one matrix.
     """
     s = s.double()
-    x = torch.linalg.solve(low_rank(s.P, conj(s.P)) - rotations(s.A), s.B.flatten(-2))
+    # Without a look at errors, for which a GPU would have to be waited for.
+    x, _ = torch.linalg.solve_ex(low_rank(s.P, conj(s.P)) - rotations(s.A), s.B.flatten(-2))
     return einsum("chn,hn->ch", row(C.double()), x)
 
 
@@ -119,13 +120,16 @@ def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
     There the low-rank correction would cancel as many leading digits as the pole is closer than the next node.
     So the nearest mode x of each node is left out of the sums. Its own equation, ``delta x = dt (B - P q)`` with
     ``delta = i y - w`` and the correction's unknowns q, is eliminated last, and nothing is divided by delta.
+
+    Modes are picked by products with zeros and ones: on a GPU the gradient of an indexed read adds in any order.
     """
     s, C = s.double(), C.double()
     w = s.A * s.dt
     decay, frequency = -w[..., 0].unsqueeze(1), w[..., 1].abs().unsqueeze(1)  # (H, 1, M)
     y = y.unsqueeze(-1)
     near = ((y - frequency).square() + decay.square()).argmin(-1)  # (H, J)
-    apart = torch.arange(w.shape[1], device=w.device) != near.unsqueeze(-1)
+    apart = torch.arange(w.shape[1], device=w.device) != near.unsqueeze(-1)  # (H, J, M)
+    here = (~apart).to(w.dtype)
     # A conjugate pair of terms is (a + i y b) / (|w|^2 - y^2 - 2 i y Re w) with a = -2 Re v w^* and b = 2 Re v.
     v = s.numerators(C)
     ab = torch.stack((-2 * (v * w).sum(-1), 2 * v[..., 0])).permute(3, 0, 1, 2, 4)  # (H, 2, 1+R, C+R, M)
@@ -134,19 +138,17 @@ def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
     inverse = torch.stack((real, -imag)) * (apart / (real.square() + imag.square()))  # (2, H, J, M)
     product = einsum("hzom,rhjm->rzohj", ab.flatten(2, 3), inverse).unflatten(2, ab.shape[2:4])
     (a_real, b_real), (a_imag, b_imag) = product
-    y, decay, frequency = y[..., 0], decay[:, 0].gather(1, near), frequency[:, 0].gather(1, near)
+    y, decay, frequency = y[..., 0], (decay * here).sum(-1), (frequency * here).sum(-1)
     r = torch.complex(a_real - y * b_imag, a_imag + y * b_real)  # (1+R, C+R, H, J)
 
-    below = (w[..., 1] < 0).gather(1, near)
+    below = (w[..., 1] < 0).unsqueeze(-1)
 
     def at_the_mode(x: Tensor) -> Tensor:
         """The entries of x (K, H, M, 2) for the member of the pair at ``+ i frequency``, complex (K, H, J)."""
-        real, imag = (each.gather(2, near.expand(len(x), *near.shape)) for each in x.unbind(-1))
-        return torch.complex(real, torch.where(below, -imag, imag))
+        return torch.complex(*einsum("khmz,hjm->zkhj", torch.where(below, conj(x), x), here))
 
     outputs = len(C)
-    left, right = at_the_mode(torch.cat((s.B[None], s.P))), at_the_mode(torch.cat((C, conj(s.P))))
-    left_dt = left * s.dt[..., 0].expand(w.shape[:2]).gather(1, near)
+    left_dt, right = at_the_mode(torch.cat((s.B[None], s.P)) * s.dt), at_the_mode(torch.cat((C, conj(s.P))))
     r = r + left_dt.conj()[:, None] * right.conj() / torch.complex(decay, y + frequency)  # the other member
     r = torch.cat((r[:, :outputs], left_dt[:, None], r[:, outputs:]), 1)
     row = torch.cat((-right[:outputs], torch.complex(decay, y - frequency)[None], -right[outputs:]))
