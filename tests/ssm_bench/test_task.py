@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,12 @@ from ssm_bench.plan import Cell
 from ssm_bench.run import run_cell
 from ssm_bench.task import Task, interface, metrics, target_sums
 from ssm_data import DATASETS
-from ssm_data.contract import Dataset, Place, Spec
+from ssm_data.contract import Batch, Dataset, Place, Spec
 from ssm_models.model import build_model
 from ssm_models.zoo import ZOO
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 SPEC = Spec(
     tokens=True,
@@ -88,7 +92,7 @@ def test_metrics_follow_from_the_sums() -> None:
     assert value == {"loss": 1.5, "mse": 1.5, "rmse": pytest.approx(math.sqrt(1.5)), "mae": 0.75}
 
 
-@pytest.mark.parametrize(
+CHANGES = pytest.mark.parametrize(
     "change",
     [
         {"l_output": 12},
@@ -100,6 +104,9 @@ def test_metrics_follow_from_the_sums() -> None:
     ],
     ids=str,
 )
+
+
+@CHANGES
 def test_a_model_gives_what_the_loss_takes(change: dict) -> None:
     spec = replace(SPEC, **change)
     model = build_model(ZOO["s4d"](n_layers=1, d_model=8, d_state=4), interface(spec))
@@ -107,6 +114,36 @@ def test_a_model_gives_what_the_loss_takes(change: dict) -> None:
     outputs = model(x, lengths)
     assert outputs.shape == ((3, spec.l_output) if spec.l_output else (3,)) + (spec.d_output,)
     assert torch.isfinite(target_sums(spec, outputs, y)).all()
+
+
+@CHANGES
+def test_a_loss_on_a_gpu_is_not_waited_for(change: dict) -> None:
+    """Nothing of a training step is copied between the host and the device, here of fake tensors."""
+
+    class Gives(torch.nn.Module):
+        def forward(self, x: torch.Tensor, lengths: None) -> torch.Tensor:
+            return x
+
+    class Copies(TorchDispatchMode):
+        found = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            devices = {each.device.type for each in tree_leaves((args, result)) if isinstance(each, torch.Tensor)}
+            self.found += len(devices) > 1 or func is torch.ops.aten._local_scalar_dense.default
+            return result
+
+    spec = replace(SPEC, **change)
+    task = Task(Gives(), recipe(DATASETS["copying"](miniature=True)), spec, 1)
+    with FakeTensorMode():
+        _, y, _ = random_batch(spec, 3)
+        y = y.to("cuda")
+        outputs = torch.zeros(*((3, spec.l_output) if spec.l_output else (3,)), spec.d_output, device="cuda")
+        task._sums["train"] = torch.zeros(3, device="cuda")
+        with Copies() as copies:
+            task._step("train", Batch(outputs, y, None))
+    assert task._sums["train"].device.type == "cuda"
+    assert copies.found == 0
 
 
 def learning_rates(schedule: SchedulerConfig, values: list[float], metric: str = "accuracy") -> list[float]:
@@ -223,6 +260,20 @@ def test_the_state_of_a_stream_outlives_an_interruption(tmp_path: Path) -> None:
     second.trainer = SimpleNamespace(world_size=2)
     with pytest.raises(RunError, match="those of 1 processes"):
         second.on_load_checkpoint(checkpoint)
+
+
+def test_the_state_of_a_resumed_stream_goes_to_the_device() -> None:
+    """A checkpoint is read before the model is moved."""
+
+    class Adds(torch.nn.Module):
+        def chunk(self, x: torch.Tensor, state: tuple) -> tuple:
+            return x + state[0], state
+
+    task = Task(Adds(), recipe(DATASETS["copying"](miniature=True)), SPEC, 1)
+    task.trainer = SimpleNamespace(world_size=1)
+    with FakeTensorMode():
+        task.on_load_checkpoint({"states": [(torch.zeros(3), None)], "train_sums": torch.zeros(3)})
+        assert task._carry(torch.zeros(3, device="cuda")).device.type == "cuda"
 
 
 def test_what_makes_no_sense_is_refused() -> None:

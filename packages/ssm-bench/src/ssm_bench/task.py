@@ -60,7 +60,8 @@ def target_sums(spec: Spec, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def _sums(count: int | Tensor, losses: Tensor, others: Tensor) -> Tensor:
-    return torch.stack([torch.as_tensor(count, device=losses.device), losses.sum(), others.sum()])
+    # The sum is made on the device; a GPU would be waited for to copy a number to it.
+    return torch.stack([losses.new_zeros(()) + count, losses.sum(), others.sum()])
 
 
 def metrics(spec: Spec, sums: Tensor) -> dict[str, float]:
@@ -147,8 +148,9 @@ class Task(L.LightningModule):
 
     def _carry(self, x: Tensor) -> Tensor:
         model: Any = self.model
-        before = model.backbone.initial_state(len(x)) if self._state is None else self._state
-        outputs, after = model.chunk(x, before)
+        # That of a resumed run was read before the device was chosen.
+        carried = tree_map_only(Tensor, lambda each: each.to(x.device), self._state)
+        outputs, after = model.chunk(x, model.backbone.initial_state(len(x)) if carried is None else carried)
         self._state = tree_map_only(Tensor, Tensor.detach, after)
         return outputs
 
@@ -189,7 +191,7 @@ class Task(L.LightningModule):
         states = checkpoint["states"]
         if self.recipe.trainer.carry_state and len(states) != self.trainer.world_size:
             raise RunError(f"The carried states are those of {len(states)} processes; go on with as many.")
-        self._state = tree_map_only(Tensor, lambda state: state.to(self.device), states[processes.rank() % len(states)])
+        self._state = states[processes.rank() % len(states)]
         # What all processes had seen goes on in the first one.
         self._sums["train"] = checkpoint["train_sums"] if processes.rank() == 0 else torch.zeros(3)
 
