@@ -38,7 +38,7 @@ inline void sincospif(float x, float *sine, float *cosine) {
   *sine = static_cast<float>(std::sin(M_PI * static_cast<double>(x)));
   *cosine = static_cast<float>(std::cos(M_PI * static_cast<double>(x)));
 }
-inline float __fdividef(float x, float y) { return x / y; }
+inline float reciprocal(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(INFINITY, x) : 1.0f / x; }
 
 namespace host {
 

@@ -15,9 +15,9 @@ KERNEL vandermonde_forward(const float2 *__restrict__ c, const float2 *__restric
   constexpr int FINE = 16;
   constexpr int COLUMNS = 2 * THREADS;
   constexpr int COARSE = COLUMNS / FINE;
-  __shared__ float2 fine[TERMS][FINE];      // exp(a i)
-  __shared__ float2 coarse[TERMS][COARSE];  // exp(a FINE i)
-  __shared__ float2 weight[TERMS][ROWS];    // 2 c exp(a (l0 + COLUMNS r))
+  constexpr int DIGITS = FINE + COARSE, ENTRIES = DIGITS + ROWS;
+  // Of each term exp(a i) for i < FINE, exp(a FINE i) for i < COARSE, and 2 c exp(a (l0 + COLUMNS r)) for r < ROWS.
+  alignas(16) __shared__ float2 table[TERMS][ENTRIES];
 
   const int t = threadIdx.x;
   const long long row = blockIdx.x;
@@ -28,25 +28,22 @@ KERNEL vandermonde_forward(const float2 *__restrict__ c, const float2 *__restric
   for (int m0 = 0; m0 < M; m0 += TERMS) {
     const int terms = M - m0 < TERMS ? M - m0 : TERMS;
     __syncthreads();
-    for (int i = t; i < terms * (FINE + COARSE + ROWS); i += THREADS) {
-      const int m = i % terms, entry = i / terms;
-      const Rate z = rate(a[static_cast<long long>(h) * M + m0 + m]);
-      if (entry < FINE) {
-        fine[m][entry] = power(z, entry);
-      } else if (entry < FINE + COARSE) {
-        coarse[m][entry - FINE] = power(z, FINE * (entry - FINE));
-      } else {
-        const int r = entry - FINE - COARSE;
-        weight[m][r] = mul(scale(2.0f, c[row * M + m0 + m]), power(z, l0 + COLUMNS * r));
-      }
+    for (unsigned i = t; i < terms * ENTRIES; i += THREADS) {
+      const int m = i / ENTRIES, entry = i % ENTRIES;
+      const int l = entry < FINE     ? entry
+                    : entry < DIGITS ? FINE * (entry - FINE)
+                                     : l0 + COLUMNS * (entry - DIGITS);
+      const float2 e = power(rate(a[static_cast<long long>(h) * M + m0 + m]), l);
+      table[m][entry] = entry < DIGITS ? e : mul(scale(2.0f, c[row * M + m0 + m]), e);
     }
     __syncthreads();
     for (int m = 0; m < terms; ++m) {
-      const float2 e0 = mul(fine[m][t % FINE], coarse[m][t / FINE]);
-      const float2 e1 = mul(fine[m][t % FINE], coarse[m][t / FINE + COARSE / 2]);
+      const float2 *coarse = table[m] + FINE;
+      const float2 e0 = mul(table[m][t % FINE], coarse[t / FINE]);
+      const float2 e1 = mul(table[m][t % FINE], coarse[t / FINE + COARSE / 2]);
 #pragma unroll
       for (int r = 0; r < ROWS; ++r) {
-        const float2 w = weight[m][r];
+        const float2 w = table[m][DIGITS + r];
         sum[r][0] = fmaf(w.x, e0.x, fmaf(-w.y, e0.y, sum[r][0]));
         sum[r][1] = fmaf(w.x, e1.x, fmaf(-w.y, e1.y, sum[r][1]));
       }
