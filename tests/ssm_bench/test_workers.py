@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from ssm_bench.catalog import benchmarks
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
@@ -115,22 +116,31 @@ def _status(work: Path, seed: int, condition: Callable[[Status], bool]) -> Statu
 
 
 @pytest.mark.parametrize(
-    ("gpus", "number", "shares"),
+    ("gpus", "there", "number", "shares"),
     [
-        ("", 2, [None, None]),
-        ("4,5", 2, ["4", "5"]),
-        ("4,5", 3, ["4", "5", "4"]),
-        ("0,1,2,3,4", 2, ["0,2,4", "1,3"]),
+        (None, 0, 2, [None, None]),
+        (None, 2, 2, ["0", "1"]),
+        ("", 0, 2, [None, None]),
+        ("-1", 0, 2, [None, None]),
+        ("4,5", 2, 2, ["4", "5"]),
+        ("4,5", 2, 3, ["4", "5", "4"]),
+        ("0,1,2,3,4", 5, 2, ["0,2,4", "1,3"]),
     ],
 )
-def test_gpus_are_shared_out(gpus: str, number: int, shares: list[str | None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+def test_gpus_are_shared_out(
+    gpus: str | None, there: int, number: int, shares: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if gpus is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     got = [share.get("CUDA_VISIBLE_DEVICES") for share in workers._shares(number, [])]
     assert got == shares
 
 
 def test_a_cell_that_needs_more_gpus_than_a_worker_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     cells = make_plan(benchmarks()["lra"], ["s4d"], ["image"], "paper", [], ["devices=2"])
     assert len(workers._shares(1, cells)) == 1
     with pytest.raises(UserError, match=r"needs 2 GPUs.*only 1 to each"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,7 +40,8 @@ class Keeper(Checkpoint):
     Attributes:
         rows: one dict an epoch: epoch, step, learning rate and every logged metric.
         best_epoch, best: the best epoch (from 0) and its row.
-        train_seconds: time inside training batches, loading and evaluation excluded.
+        train_seconds: time inside training batches, loading and evaluation excluded. A GPU's is what the process
+            spends on launching its work or waits for it.
         examples: training examples seen.
         wall_seconds: time since training began, interruptions excluded.
     """
@@ -97,6 +99,9 @@ class Keeper(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        device = trainer.strategy.root_device
+        if trainer.is_last_batch and device.type == "cuda":
+            torch.cuda.synchronize(device)  # what is still under way there is training, not what comes next
         now = time.perf_counter()
         self.train_seconds += now - self._since
         self.examples += len(batch.y)

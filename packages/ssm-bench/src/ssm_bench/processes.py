@@ -69,6 +69,11 @@ def environment(runtime: Runtime) -> ClusterEnvironment:
     return LightningEnvironment()
 
 
+def on_gpus(runtime: Runtime) -> bool:
+    """Whether the processes of a run compute on GPUs of NVIDIA."""
+    return runtime.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def rank() -> int:
     """Number of this process among those of its cell, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
@@ -213,4 +218,4 @@ def _of_srun() -> int:
 
 
 def _backends(runtime: Runtime) -> str:
-    return BACKENDS if runtime.accelerator != "cpu" and torch.cuda.is_available() else "gloo"
+    return BACKENDS if on_gpus(runtime) else "gloo"

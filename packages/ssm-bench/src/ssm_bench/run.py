@@ -77,7 +77,7 @@ class DataModule(L.LightningDataModule):
             self.recipe.trainer.batch_size,
             seed=self.recipe.seed,
             workers=self.runtime.workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=processes.on_gpus(self.runtime),
             drop_last=drop_last,
             bucket=self.recipe.trainer.bucket,
             rank=processes.rank(),
@@ -163,12 +163,13 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-    if trainer.strategy.root_device.type == "cpu":
+    device = trainer.strategy.root_device
+    if device.type == "cpu":
         keep_freed_memory()
     resumed = processes.of_first(keeper.last.is_file)
     if resumed:
         console.print(f"{cell.name}: resuming from {keeper.last}", highlight=False)
-    _reset_peak_memory()
+    _reset_peak_memory(device)
     try:
         trainer.fit(module, data, ckpt_path=keeper.last if resumed else None, weights_only=False)
     except SystemExit:
@@ -196,7 +197,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         epochs=trainer.current_epoch,
         wall_seconds=round(keeper.wall_seconds, 2),
         samples_per_second=round(runtime.processes * keeper.examples / keeper.train_seconds, 2),
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=_peak_memory(device),
         device=_device(trainer),
         hash=cell.hash,
         recipe=as_dict(recipe),
@@ -252,17 +253,18 @@ def _finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
-def _reset_peak_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.init()  # before it no device has an allocator
+        torch.cuda.reset_peak_memory_stats(device)
     elif LINUX_RESET.exists():
         LINUX_RESET.write_text("5")
 
 
-def _peak_memory() -> int:
+def _peak_memory(device: torch.device) -> int:
     """Bytes since the reset; since the start of the process where the system cannot reset them (macOS)."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     if LINUX_RESET.exists():
         fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return 1024 * int(fields["VmHWM"].split()[0])

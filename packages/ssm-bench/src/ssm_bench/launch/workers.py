@@ -139,12 +139,12 @@ def _shares(workers: int, cells: Sequence[Cell]) -> list[dict[str, str]]:
 
 def _gpus() -> list[str]:
     """The GPUs of this process, as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name]
     import torch
 
-    return [str(number) for number in range(torch.cuda.device_count())]
+    count = torch.cuda.device_count()  # none where that variable names one that is not there, as -1 does
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = map(str, range(count)) if visible is None else visible.split(",")
+    return list(names)[:count]
 
 
 @contextmanager
