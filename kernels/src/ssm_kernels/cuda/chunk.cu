@@ -16,7 +16,8 @@ constexpr int STRANDS = THREADS / 32;  // a warp each
 using Signal = Tile<STRANDS>;
 
 // The lane has the chunks 2 g and 2 g + 1 of a state: turns what they add into the states they start from. states is
-// what the first one starts from, and receives the state after the last of `chunks`.
+// what the first one starts from, and receives the state after the last of `chunks`; one lane reads it before another
+// writes, as the shuffles between make what is written of what was read.
 __device__ __forceinline__ void carry(float2 &first, float2 &second, const float2 (&powers)[4], float2 *states,
                                       bool inside, int g, int chunks) {
   const float2 begin = g == 0 && inside ? *states : complex(0.0f, 0.0f);
@@ -43,7 +44,6 @@ __device__ __forceinline__ void walk(Signal &tile, const Element *u, const float
   const int groups = (M + STATES - 1) / STATES;
   const Strand strand = make_strand(w, warp);
   for (int start = 0; start < w.Q && start < w.L; start += SAMPLES) {
-    __syncthreads();
     load(tile, u, w, start, transposed);
     __syncthreads();
     const int chunks = chunks_left(strand, start);
@@ -86,10 +86,8 @@ __device__ __forceinline__ void walk(Signal &tile, const Element *u, const float
         }
       }
     }
-    if (OUTPUTS) {
-      __syncthreads();
-      store(tile, y, w, start, transposed);
-    }
+    __syncthreads();
+    if (OUTPUTS) store(tile, y, w, start, transposed);  // a thread stores what it loads over next
   }
 }
 
