@@ -6,6 +6,7 @@ import dataclasses
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -139,8 +140,9 @@ def test_a_sample_is_one_of_a_cycle_of_all_scales(monkeypatch):
     assert case.units == math.prod(case._model().config.pool)
 
 
-def test_error_sees_a_wrong_gradient(monkeypatch):
-    """One digit wrong in one gradient."""
+@pytest.mark.parametrize("factor", [1.01, math.nan])
+def test_error_sees_a_wrong_gradient(factor, monkeypatch):
+    """One digit wrong in one gradient, or no number."""
 
     class Wrong(torch.autograd.Function):
         @staticmethod
@@ -149,14 +151,15 @@ def test_error_sees_a_wrong_gradient(monkeypatch):
 
         @staticmethod
         def backward(ctx, grad):
-            return grad * 1.01
+            return grad * factor
 
     operator = OPERATORS["vandermonde"]
     right = operator.implementations[Backend.TORCH]
     wrong = Implementation(lambda c, a, L: right.run(Wrong.apply(c), a, L))
     monkeypatch.setattr(operator, "implementations", {**operator.implementations, Backend.TORCH: wrong})
     case = problems.make_tensor_case(SMALL["vandermonde"], CPU)
-    assert measure.error(case, "torch", case.results("naive", double=True)) == pytest.approx(0.01, rel=1e-3)
+    found = measure.error(case, "torch", case.results("naive", double=True))
+    assert found == pytest.approx(factor - 1, rel=1e-3, nan_ok=True)
     forward = dataclasses.replace(case, backward=False)
     assert measure.error(forward, "torch", forward.results("naive", double=True)) < 1e-5
 
@@ -222,6 +225,57 @@ def test_what_does_not_fit_or_fails_is_left_out_with_a_sentence(monkeypatch):
     rows, omissions = measure.measure(SMALL["cauchy"], CPU, TOP)
     assert {row.backend for row in rows} == {"naive", "torch"}
     assert [each.sentence for each in omissions if each.failed] == ["cauchy (H 20, L 33) on keops failed: no compiler"]
+
+
+@pytest.mark.parametrize("failure", [torch.OutOfMemoryError("tried to allocate"), RuntimeError("illegal access")])
+def test_what_fails_at_its_full_size_alone_leaves_the_others(failure, monkeypatch):
+    operator = OPERATORS["cauchy"]
+    right = operator.implementations[Backend.TORCH]
+
+    def run(v, w, y):
+        if len(w) > problems.FEW and len(y) > measure._SMALL_L[False] / 2:
+            raise failure
+        return right.run(v, w, y)
+
+    monkeypatch.setattr(operator, "implementations", {**operator.implementations, Backend.KEOPS: Implementation(run)})
+    rows, omissions = measure.measure(Problem("cauchy", 0, 12, 4, 1200), CPU, TOP, first_only=True)
+    assert {row.backend for row in rows} == {"naive", "torch"}
+    short = isinstance(failure, torch.OutOfMemoryError)
+    reason = "is left out: the device has not the memory." if short else f"failed: {failure}"
+    assert [(each.sentence, each.failed) for each in omissions if "keops" in each.sentence] == [
+        (f"cauchy (H 12, L 1200), forward+backward, on keops {reason}", not short)
+    ]
+
+
+def test_gradients_of_the_others_do_not_hang_on_a_kernel_that_fails():
+    case = problems.make_tensor_case(SMALL["vandermonde"], CPU)
+    broken = dataclasses.replace(case, backends=(*case.backends, "broken"))
+    assert len(broken.results("naive")) == 3
+
+
+def test_a_process_that_fails_leaves_the_other_problems(monkeypatch):
+    monkeypatch.setattr(measure, "ProcessPoolExecutor", lambda count, mp_context: ThreadPoolExecutor(count))
+    rows, [omission] = measure.measure_alone(Problem("cauchi", 0, 1, 2, 3), CPU, TOP)
+    assert not rows
+    assert omission == measure.Omission("cauchi (H 1, L 3) failed: 'cauchi'", failed=True)
+
+
+def test_on_a_gpu_memory_that_libraries_keep_is_not_foreseen_to_grow(monkeypatch):
+    class Linear:
+        works = ("forward",)
+
+        def __init__(self, problem, device):
+            self.length = problem.L
+
+        def call(self, backend, work):
+            return lambda: self.length + (libraries.pop() if libraries else 0)
+
+    libraries = [2**25]
+    monkeypatch.setattr(measure, "make_case", Linear)
+    monkeypatch.setattr(measure, "peak_memory", lambda call, device: call())
+    monkeypatch.setattr(measure, "timed", lambda call, device: 1.0)
+    expected = measure._expect(Problem("vandermonde", 0, 32, 4, 2**16), False, "torch", torch.device("cuda"))
+    assert expected == pytest.approx((2**16, 64))
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -410,6 +464,13 @@ def test_a_mistake_is_one_sentence(words, named, capsys, work):
     assert len(said.splitlines()) == 1
     assert all(word in said for word in named)
     assert not list(work.iterdir())
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert main(["doctor", "--device", "cuda:2"]) == 2
+    assert "torch finds 2 of CUDA, from cuda:0 on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["kernels", "doctor"])

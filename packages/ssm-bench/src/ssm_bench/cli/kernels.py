@@ -37,7 +37,8 @@ what the columns say:
   × naive             median of naive over the back end's
   MiB                 most that torch's allocator held at once, above inputs and parameters
   flop/s, B/s         arithmetic and least memory traffic of the problem, as shares of a large float32 matrix
-                      product's and of a large copy's, measured in the same run; the file has the rates
+                      product's and of a large copy's, measured in the same run; the file has the rates.
+                      Tensor cores, and what stays in a cache, can pass 100 %
   error               largest of outputs and gradients against float64, relative to the largest entry; that
                       of a training step is a smaller model's
 
@@ -159,4 +160,6 @@ def find_device(name: str | None):
         raise UserError(f"--device takes cpu or cuda, not '{name}'.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("torch finds no CUDA device here; say --device cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"There is no '{name}'; torch finds {torch.cuda.device_count()} of CUDA, from cuda:0 on.")
     return device

@@ -77,13 +77,19 @@ class Omission:
 def ceiling(device: torch.device) -> Ceiling:
     """Measure the ceilings."""
     elements, n = (2**28, 8192) if device.type == "cuda" else (2**25, 2048)
+    times = _copy_and_product(device, elements, n)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # leaves the memory to the processes that measure
+    return Ceiling(8 * elements / min(times["copy"]), 2 * n**3 / min(times["product"]))
+
+
+def _copy_and_product(device: torch.device, elements: int, n: int) -> dict[str, list[float]]:
     source, target = torch.ones(elements, device=device), torch.empty(elements, device=device)
     x, y = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
     calls = {"copy": lambda: target.copy_(source), "product": lambda: torch.mm(x, y)}
     for call in calls.values():
         call()
-    times = repeat(calls, device, 1.0)
-    return Ceiling(8 * elements / min(times["copy"]), 2 * n**3 / min(times["product"]))
+    return repeat(calls, device, 1.0)
 
 
 def measure(
@@ -112,16 +118,22 @@ def measure(
     rows: list[Row] = []
     for work in case.works[:1] if first_only else case.works:
         if errors and not any(row.median_ms > _QUICK * 1e3 for row in rows):
-            rows += _measure(problem, case, work, errors, naive_error, device, top)
+            more, failures = _measure(problem, case, work, errors, naive_error, device, top)
+            rows += more
+            omissions += failures
     return rows, omissions
 
 
 def measure_alone(
     problem: Problem, device: torch.device, top: Ceiling, *, first_only: bool = False
 ) -> tuple[list[Row], list[Omission]]:
-    """:func:`measure` in a process of its own, which finds no memory that another problem left to the allocator."""
+    """:func:`measure` in a process of its own, which finds no memory that another problem left to the allocator, nor a
+    GPU that an earlier kernel's error made unusable."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure, problem, device, top, first_only=first_only).result()
+        try:
+            return process.submit(measure, problem, device, top, first_only=first_only).result()
+        except Exception as failure:  # the other problems are still worth measuring
+            return [], [Omission(f"{_title(problem)} failed: {failure}", failed=True)]
 
 
 def _title(problem: Problem) -> str:
@@ -136,9 +148,19 @@ def _measure(
     naive_error: float,
     device: torch.device,
     top: Ceiling,
-) -> list[Row]:
-    calls = {each: case.call(each, work) for each in errors}
-    peaks = {each: peak_memory(call, device) for each, call in calls.items()}  # and a first call, to warm up
+) -> tuple[list[Row], list[Omission]]:
+    calls, peaks, omissions = {}, {}, []
+    for backend in errors:
+        what = f"{_title(problem)}, {work}, on {backend}"
+        try:
+            call = case.call(backend, work)
+            peaks[backend] = peak_memory(call, device)  # and a first call, to warm up
+        except torch.OutOfMemoryError:
+            omissions.append(Omission(f"{what} is left out: the device has not the memory."))
+        except Exception as failure:
+            omissions.append(Omission(f"{what} failed: {failure}", failed=True))
+        else:
+            calls[backend] = call
     times = repeat(calls, device, _SECONDS)
     flops, traffic = case.flops(work), case.traffic(work)
     baseline = statistics.median(times["naive"]) if "naive" in times else float("nan")
@@ -167,7 +189,7 @@ def _measure(
             naive_error=naive_error,
         )
         rows.append(row)
-    return rows
+    return rows, omissions
 
 
 def repeat(calls: Mapping[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, list[float]]:
@@ -210,11 +232,11 @@ def timed(call: Callable[[], object], device: torch.device, times: int = 1) -> f
 
 
 def error(case: Case, backend: str, truths: Sequence[Tensor]) -> float:
-    """Largest error of the results against exact ones, each tensor's relative to its largest entry."""
-    errors = (
+    """Largest error of the results against exact ones, each tensor's relative to its largest entry; nan if any is."""
+    errors = [
         (one - truth).abs().max() / truth.abs().max() for one, truth in zip(case.results(backend), truths, strict=True)
-    )
-    return max(each.item() for each in errors)
+    ]
+    return torch.stack(errors).max().item()
 
 
 def _refusal(problem: Problem, case: Case, backend: str, device: torch.device, bytes_a_number: int = 4) -> str | None:
@@ -233,9 +255,15 @@ def _expect(problem: Problem, mixes: bool, backend: str, device: torch.device) -
     H = problem.H if mixes else min(problem.H, _SMALL_H)
     L, layers = min(problem.L, _SMALL_L[mixes]), min(problem.layers, 1)
     found = []
-    for length in (max(1, L // 2), L):
+
+    def small(length: int) -> Callable[[], object]:
         case = make_case(replace(problem, H=H, L=length, layers=layers), device)
-        call = case.call(backend, case.works[0])
+        return case.call(backend, case.works[0])
+
+    if device.type == "cuda":
+        small(L)()  # libraries take memory at their first call that they keep, and that does not grow with the problem
+    for length in (max(1, L // 2), L):
+        call = small(length)
         found.append((peak_memory(call, device), min(timed(call, device) for _ in range(2))))
     half, whole = found
     larger, longer = problem.H / H * max(1, problem.layers), problem.L / L
