@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from ssm_bench import run
+from ssm_bench import estimate, run
 from ssm_bench.callbacks import Keeper
+from ssm_bench.cli import main
 from ssm_bench.config import Recipe, Runtime, TrainerConfig
 from ssm_data import DATASETS
 from ssm_data.contract import Place
@@ -47,6 +48,17 @@ def test_peak_memory_is_that_of_the_device_that_trains(monkeypatch: pytest.Monke
     run._reset_peak_memory(GPU)
     assert run._peak_memory(GPU) == 5
     assert log == ["there are allocators", GPU, GPU]
+
+
+def test_a_batch_that_is_too_large_is_told(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def short(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(estimate, "_time", short)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Small GPU")
+    words = ["lra", "--model", "s4d", "--task", "listops", "--scale", "paper", "--dry-run", "devices=2"]
+    assert main(words) == 0
+    assert "a batch of 25 takes more memory than Small GPU has" in capsys.readouterr().out
 
 
 def test_time_in_training_holds_what_the_gpu_has_not_done_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

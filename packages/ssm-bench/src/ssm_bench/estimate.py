@@ -51,12 +51,20 @@ def describe(cell: Cell, place: Place, out: Path, console: Console) -> None:
         measured = "on the published data's shape"
     model = build_model(recipe.model, interface(spec))
     parameters = sum(p.numel() for p in model.parameters())
-    steps, step_seconds, device = _time(model, spec, recipe, cell.runtime.processes)
+    console.print(f"# model: {parameters:,} parameters", highlight=False)
+    try:
+        steps, step_seconds, device = _time(model, spec, recipe, cell.runtime.processes)
+    except torch.OutOfMemoryError:
+        share = recipe.trainer.batch_size // cell.runtime.processes
+        name = torch.cuda.get_device_name()
+        console.print(
+            f"# time: a batch of {share} takes more memory than {name} has\n", highlight=False, soft_wrap=True
+        )
+        return
     evaluated = (spec.sizes["val"] + spec.sizes["test"]) / (spec.l_max if spec.stream else 1)
     evaluation = EVALUATION_SHARE * step_seconds / recipe.trainer.batch_size * evaluated
     seconds = steps * step_seconds + recipe.trainer.epochs * evaluation
     console.print(
-        f"# model: {parameters:,} parameters\n"
         f"# time: about {_human(seconds)} on this machine ({steps:,} steps of {step_seconds:.3g} s and "
         f"{recipe.trainer.epochs} evaluations; {device}, measured {measured})\n",
         highlight=False,
