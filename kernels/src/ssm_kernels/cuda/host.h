@@ -1,6 +1,6 @@
-// Lets a C++ compiler run a CUDA source on the CPU: blocks one after another, the threads of a block as fibres. Lanes of
-// a warp wait for one another where they exchange values, warps only at barriers of the block. It proves arithmetic,
-// indexing, barriers and the layout of fragments; it says nothing about speed.
+// Lets a C++ compiler run a CUDA source on the CPU: blocks one after another, the threads of a block as fibres. Lanes
+// of a warp wait for one another where they exchange values, warps only at barriers of the block. It proves
+// arithmetic, indexing, barriers and the layout of fragments; it says nothing about speed.
 #pragma once
 #include <ucontext.h>
 
@@ -207,7 +207,8 @@ inline void mma_tf32(float &d0, float &d1, float &d2, float &d3, unsigned a0, un
     const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
     double terms[9] = {*d[i]};
     for (unsigned k = 0; k < 8; ++k) {
-      terms[k + 1] = number(warp[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)]) * number(warp[4 * column + k % 4].b[k / 4]);
+      terms[k + 1] = number(warp[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)]) *
+                     number(warp[4 * column + k % 4].b[k / 4]);
     }
     *d[i] = host::sum(terms);
   }

@@ -122,7 +122,7 @@ def outputs(
     grid = (head_blocks(u) * blocks(B * segments, STRANDS), 1, 1)
     scalars = (B, H, M, L, segment_length(u), transposed)
     launch(unit("chunk.cu", u), "chunk_outputs", grid, (u, *system, starts, y, *scalars))
-    return y, starts[:, 0 if transposed else -1].clone()
+    return y, starts[:, 0 if transposed else -1].contiguous()
 
 
 def forward(launch: Launch, u: Tensor, x0: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
