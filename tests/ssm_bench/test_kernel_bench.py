@@ -12,13 +12,14 @@ import pytest
 import torch
 from ssm_bench.catalog import benchmark
 from ssm_bench.cli import main
-from ssm_bench.kernel_bench import measure, memory, models, plot, problems, report
+from ssm_bench.kernel_bench import examine, measure, memory, models, plot, problems, report
 from ssm_bench.kernel_bench.grid import NAMES, Problem, grid, sweep
 from ssm_bench.kernel_bench.profile import KINDS, profile
 from ssm_bench.recipe import compose_recipe
 from ssm_core.backends import OPERATORS, Backend, Implementation
 
 CPU = torch.device("cpu")
+DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 TRAINED = [name for name in NAMES if name.endswith("-training")]
 SMALL = {name: Problem(name, 2, 20, 8, 33, layers=2 if name in TRAINED else 0) for name in NAMES}
 SMALL["ssm_step"] = Problem("ssm_step", 2, 20, 8, 1)
@@ -63,11 +64,12 @@ def test_back_ends_compute_the_same(name):
             torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8 * other.abs().max().item())
 
 
+@pytest.mark.parametrize("device", DEVICES, ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_is_no_worse_than_naive(name):
+def test_float32_is_no_worse_than_naive(name, device):
     """By 4 times, from the rounding of one number on."""
     L = 1 if SMALL[name].L == 1 else 300
-    case = problems.make_case(dataclasses.replace(SMALL[name], N=32, L=L), CPU)
+    case = problems.make_case(dataclasses.replace(SMALL[name], N=32, L=L), device)
     truths = case.results("naive", double=True)
     naive = measure.error(case, "naive", truths)
     for backend in case.backends:
@@ -447,6 +449,21 @@ def test_doctor_shows_a_failure(monkeypatch, capsys):
     monkeypatch.setattr(operator, "implementations", broken)
     assert main(["doctor", "--device", "cpu"]) == 1
     assert "failed: the compiler is missing" in capsys.readouterr().out
+
+
+def test_doctor_goes_on_where_nothing_of_an_operator_runs(monkeypatch, capsys):
+    make = examine.make_tensor_case
+
+    def fail(problem, device):
+        if problem.name == "cauchy":
+            raise RuntimeError("an illegal access")
+        return make(problem, device)
+
+    monkeypatch.setattr(examine, "make_tensor_case", fail)
+    assert main(["doctor", "--device", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert "failed: an illegal access" in said
+    assert "diagonal_scan" in said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ The tensors are fake ones, with shape, dtype and device but no numbers. Gradient
 they are those of another device that is no CPU, ``lazy``.
 """
 
+import copy
 from contextlib import nullcontext
 from itertools import product
 from typing import Any
@@ -84,12 +85,13 @@ def build(name: str) -> SequenceModel:
 
 
 def run(model: SequenceModel, form: str, io: Interface, device: str) -> Tensor:
+    dtype = next(model.parameters()).dtype
     if form == "whole":
         extent = io.l_max if isinstance(io.l_max, tuple) else (io.l_max,)
-        shape, dtype = ((6, *extent), torch.long) if io.tokens else ((6, *extent, io.d_input), torch.float32)
+        shape, dtype = ((6, *extent), torch.long) if io.tokens else ((6, *extent, io.d_input), dtype)
         lengths = torch.full((6,), 5, device=device) if io.tokens else None
-        return model(torch.zeros(shape, dtype=dtype, device=device), lengths)
-    backbone, u = model.backbone, torch.zeros(3, 5, 8, device=device)
+        return model(torch.ones(shape, dtype=dtype, device=device), lengths)
+    backbone, u = model.backbone, torch.ones(3, 5, 8, dtype=dtype, device=device)
     state = backbone.initial_state(3)
     if form == "chunk":
         return backbone(u, state)[0]
@@ -117,6 +119,24 @@ def test_gradients(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert UNORDERED.isdisjoint(backward.calls)
     learning = model if form == "whole" else model.backbone
     assert all(each.grad is not None and each.grad.device.type == "lazy" for each in learning.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize(("name", "form"), [*product(OPTIONS, ["whole"]), *product(STEPPING, ["chunk", "step"])])
+def test_numbers_are_those_of_the_cpu(name: str, form: str) -> None:
+    torch.manual_seed(0)
+    model = build(name).double().eval()
+
+    def results(device: str, dtype: torch.dtype) -> list[Tensor]:
+        placed = copy.deepcopy(model).to(device, dtype)
+        y = run(placed, form, OPTIONS[name][1], device)
+        gradients = torch.autograd.grad(y.sin().sum(), [*placed.backbone.parameters()], allow_unused=True)
+        return [y, *(each for each in gradients if each is not None)]
+
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-3)):
+        for one, other in zip(results("cuda", dtype), results("cpu", torch.float64), strict=True):
+            atol = tolerance * max(1.0, other.abs().max().item())
+            torch.testing.assert_close(one.cpu().double(), other, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(("name", "form"), [*product(OPTIONS, ["whole"]), *product(STEPPING, ["chunk", "step"])])
