@@ -17,6 +17,7 @@ def _cuts(request, monkeypatch):
     monkeypatch.setattr(common, "FULL_GRID", request.param)
     monkeypatch.setattr(diagonal_scan, "LEAST_SEGMENT", request.param)
     monkeypatch.setattr(diagonal_scan, "SPLIT", 13)
+    monkeypatch.setattr(diagonal_scan, "CUT", 13)
     monkeypatch.setattr(chunked_scan, "SPLIT", 1 if request.param == 1 else 13)
 
 

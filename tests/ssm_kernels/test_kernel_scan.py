@@ -141,9 +141,10 @@ def test_segments_are_as_long_as_asked(monkeypatch):
         Q = module.segment_length(B, L, H, M)
         segments = module.blocks(L, Q)
         assert (segments - 1) * Q < L <= segments * Q
-        assert segments == 1 or (Q >= module.LEAST_SEGMENT and B * module.head_blocks(H, M) * segments <= module.SPLIT)
+        uncut = B * module.head_blocks(H, M)
+        assert segments == 1 or (Q >= module.LEAST_SEGMENT and uncut < module.SPLIT and uncut * segments <= module.CUT)
     assert module.segment_length(16, 1024, 128, 32) == 1024
-    assert module.segment_length(1, 16384, 64, 32) == 1024
+    assert module.segment_length(1, 16384, 256, 32) == 1024
 
 
 @pytest.mark.parametrize("scan", [diagonal_scan, chunked_scan])
