@@ -97,7 +97,8 @@ __device__ __forceinline__ void load(Tile<STRANDS> &tile, const Element *u, cons
     const Strand s = make_strand(w, i);
     const int head = threadIdx.x % PACKS * PACK;
 #pragma unroll 4
-    for (int n = threadIdx.x / PACKS; n < SAMPLES; n += THREADS / PACKS) {
+    for (int turn = 0; turn < SAMPLES * PACKS / THREADS; ++turn) {
+      const int n = (turn * THREADS + threadIdx.x) / PACKS;
       Pack pack = {};
       if (start + n < s.steps && head < w.heads) {
         pack = *reinterpret_cast<const Pack *>(u + place(w, s, start + n, transposed) + head);
@@ -115,7 +116,8 @@ __device__ __forceinline__ void store(const Tile<STRANDS> &tile, Element *y, con
     const Strand s = make_strand(w, i);
     const int head = threadIdx.x % PACKS * PACK;
 #pragma unroll 4
-    for (int n = threadIdx.x / PACKS; n < SAMPLES; n += THREADS / PACKS) {
+    for (int turn = 0; turn < SAMPLES * PACKS / THREADS; ++turn) {
+      const int n = (turn * THREADS + threadIdx.x) / PACKS;
       if (start + n >= s.steps || head >= w.heads) continue;
       Pack pack;
 #pragma unroll
