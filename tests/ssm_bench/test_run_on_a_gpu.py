@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from ssm_bench import estimate, run
 from ssm_bench.callbacks import Keeper
 from ssm_bench.cli import main
 from ssm_bench.config import Recipe, Runtime, TrainerConfig
+from ssm_bench.plan import Cell
 from ssm_data import DATASETS
 from ssm_data.contract import Place
 from ssm_models.zoo import ZOO
@@ -18,8 +20,8 @@ from ssm_models.zoo import ZOO
 GPU = torch.device("cuda", 1)
 
 
-def test_a_run_on_the_cpu_leaves_the_gpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe(
+def tiny() -> Recipe:
+    return Recipe(
         benchmark="any",
         version=1,
         task="copying",
@@ -31,6 +33,10 @@ def test_a_run_on_the_cpu_leaves_the_gpu_alone(tmp_path: Path, monkeypatch: pyte
         model=ZOO["s4d"](n_layers=1, d_model=4, d_state=4),
         trainer=TrainerConfig(batch_size=8),
     )
+
+
+def test_a_run_on_the_cpu_leaves_the_gpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny()
     prepared = recipe.data.prepare(Place(None, tmp_path), progress=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for accelerator in ("cpu", "auto"):
@@ -38,6 +44,28 @@ def test_a_run_on_the_cpu_leaves_the_gpu_alone(tmp_path: Path, monkeypatch: pyte
         assert run.DataModule(prepared, recipe, runtime).val_dataloader().pin_memory == (accelerator == "auto")
     run._reset_peak_memory(torch.device("cpu"))
     assert run._peak_memory(torch.device("cpu")) > 2**20  # of the process
+
+
+def test_a_gpu_adds_in_a_fixed_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And new memory is not filled for it. A CPU does so as it is."""
+
+    class Made(Exception):
+        pass
+
+    def trainer(**options: Any) -> None:
+        raise Made(options["deterministic"])
+
+    recipe = tiny()
+    prepared = recipe.data.prepare(Place(None, tmp_path), progress=False)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    monkeypatch.setattr(run.L, "Trainer", trainer)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for accelerator, expected in (("cpu", None), ("auto", "warn")):
+        cell = Cell(recipe, Runtime(accelerator=accelerator))
+        with pytest.raises(Made) as made:
+            run._run(cell, prepared, tmp_path, Console(quiet=True))
+        assert made.value.args == (expected,)
+        assert torch.utils.deterministic.fill_uninitialized_memory == (expected is None)
 
 
 def test_peak_memory_is_that_of_the_device_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:

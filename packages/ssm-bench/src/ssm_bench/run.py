@@ -152,6 +152,7 @@ def _run(cell: Cell, prepared: Prepared, folder: Path, console: Console) -> Reco
         strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
         plugins=processes.environment(runtime),
         use_distributed_sampler=False,
+        deterministic=_in_order(runtime),
         precision=PRECISION[recipe.trainer.precision],
         max_epochs=recipe.trainer.epochs,
         gradient_clip_val=recipe.trainer.gradient_clip,
@@ -251,6 +252,16 @@ def _wandb(cell: Cell, folder: Path) -> L.pytorch.loggers.WandbLogger:
 
 def _finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
+
+
+def _in_order(runtime: Runtime) -> Literal["warn"] | None:
+    """Whether torch must be told to add in a fixed order, as the gradient of an embedding does not on a GPU. Of what it
+    cannot do so, in a layer of the user's, it warns."""
+    if not processes.on_gpus(runtime):
+        return None
+    # It would fill all new memory, too, at a cost; nothing here reads any before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return "warn"
 
 
 def _reset_peak_memory(device: torch.device) -> None:
