@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ssm_bench.files import write_atomically
 from ssm_bench.preemption import Preempted, notice
-from ssm_bench.record import write_atomically
 from ssm_bench.status import Status
 
 #: The file that an unfinished run is resumed from.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ssm_bench.errors import UserError
+from ssm_bench.files import write_atomically
 
 FILE = "record.json"
 #: In a copy of the checkout: the version of the code that was copied.
@@ -103,13 +103,6 @@ def find_records(*roots: Path) -> Iterator[Record]:
             record = Record.read(file.parent)
             if record is not None:
                 yield record
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new text, never a part."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(file)
 
 
 def code_version() -> str:

@@ -60,8 +60,7 @@ class DataModule(L.LightningDataModule):
             loop: Any = self.trainer.fit_loop
             done = loop.epoch_loop.batch_progress.current.ready
             # Lightning asks for the batches before it counts the epoch that a checkpoint was written at the end of.
-            sampler.set_epoch(loop.epoch_progress.current.processed)
-            sampler.start_batch = done if done < len(sampler) else 0
+            sampler.start_at(loop.epoch_progress.current.processed, done if done < len(sampler) else 0)
         return loader
 
     def val_dataloader(self) -> torch.utils.data.DataLoader:

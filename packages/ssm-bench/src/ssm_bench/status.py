@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from ssm_bench.errors import RunError
+from ssm_bench.files import write_atomically
 from ssm_bench.preemption import Preempted
-from ssm_bench.record import write_atomically
 
 FILE = "status.json"
 

@@ -23,10 +23,10 @@ from ssm_data.contract import Place
 
 from ssm_bench.catalog import benchmark
 from ssm_bench.errors import RunError
+from ssm_bench.files import write_atomically
 from ssm_bench.launch import snapshot
 from ssm_bench.plan import Cell
 from ssm_bench.recipe import RUNTIME_KEYS, compose_recipe
-from ssm_bench.record import write_atomically
 
 FOLDER = ".launches"
 PLAN = "plan.json"

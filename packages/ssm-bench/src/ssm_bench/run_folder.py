@@ -1,0 +1,82 @@
+"""The run folder: the names of its files, its lock, how its files are written, and when its run is done.
+
+Every module that touches a run folder takes names and decisions from here. Does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ssm_bench.errors import BusyError
+from ssm_bench.files import read_json
+
+#: The resolved recipe, as YAML.
+RECIPE = "recipe.yaml"
+#: One row an epoch: losses, metrics, learning rate.
+CURVES = "metrics.csv"
+#: The weights of the best validation epoch.
+BEST = "best.ckpt"
+#: The whole training state, from which an unfinished run is resumed.
+LAST = "last.ckpt"
+#: The training state before the last one; it serves if the last one is damaged.
+PREVIOUS = "previous.ckpt"
+#: Weights and batch of the step at which a number stopped being finite.
+NON_FINITE = "non-finite.ckpt"
+#: The result; its presence makes the run done.
+RECORD = "record.json"
+#: Who runs the cell, how far it is, and what went wrong.
+STATUS = "status.json"
+#: The output of every attempt of a launched cell.
+LOG = "log.txt"
+#: The traceback of an unexpected error.
+ERROR = "error.txt"
+#: The folder of the W&B logger.
+WANDB = "wandb"
+#: The process that runs the cell holds this lock.
+LOCK = ".lock"
+#: What a damaged file is renamed to, so that nothing is lost and nothing reads it again.
+DAMAGED = ".damaged"
+
+
+@contextmanager
+def hold(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold the run folder, which is created if necessary, until the context ends.
+
+    Args:
+        wait: seconds to wait for another process that holds it.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / LOCK).acquire(timeout=wait)
+    except Timeout:
+        raise BusyError(f"Another process is running this cell in {folder}.") from None
+    with lock:
+        yield
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether the run is finished: its record is there, whole, and that of this folder.
+
+    This is the one place that decides so. A run that diverged is finished, too: its record says so.
+    """
+    content = read_json(folder / RECORD)
+    return isinstance(content, dict) and folder.name.endswith(f"-{content.get('hash')}")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Return whether the run was started and can be resumed."""
+    return not is_done(folder) and any((folder / name).is_file() for name in (LAST, PREVIOUS))
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged file, so that nothing reads it again, and return its new name."""
+    target = file.with_name(file.name + DAMAGED)
+    file.replace(target)
+    return target
