@@ -93,13 +93,62 @@ def test_evaluation_sees_each_example_once_and_in_order(listops, split):
     assert labels.tolist() == listops.split(split).labels.tolist()
 
 
-def test_start_batch_resumes_within_one_epoch(listops):
-    whole, following = epochs(listops)
-    batches = loader(listops, "train", 16, seed=1)
-    batches.batch_sampler.start_batch = 5
-    assert same(list(batches), whole[5:])
+RESUMED = {
+    "shuffled": ("listops", {}, {}),
+    "buckets": ("listops", {}, {"bucket": True}),
+    "full batches only": ("listops", {}, {"drop_last": True}),
+    "fresh": ("copying", {}, {}),
+    "repeats": ("imagenet", {"limit": {"train": 100}}, {}),
+    "stream": ("text8", {"l_max": 40}, {}),
+}
+
+
+@pytest.fixture(scope="module", params=RESUMED)
+def resumed(request, tmp_path_factory):
+    """Prepared data and options of their loader, of every kind of order that training has."""
+    name, fields, options = RESUMED[request.param]
+    fields = {"limit": {"train": 204}, **fields}
+    if name == "text8":
+        fields["limit"] = {"train": 2000}
+    data = DATASETS[name](miniature=True, **fields)
+    return data.prepare(Place(None, tmp_path_factory.mktemp("cache")), progress=False), options
+
+
+def content(batches):
+    return [[None if part is None else part.tolist() for part in batch] for batch in batches]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
+def test_resuming_inside_an_epoch_continues_with_the_next_batch(resumed, rank, world_size, workers):
+    """A loader that starts at batch k of epoch 1 gives the rest of that epoch, and whole epochs after it."""
+    prepared, options = resumed
+    share = {"seed": 1, "rank": rank, "world_size": world_size, **options}
+    reference = loader(prepared, "train", 16, **share)
+    wanted = []
+    for epoch in (1, 2, 3):
+        reference.batch_sampler.set_epoch(epoch)
+        wanted.append(content(reference))
+    start = len(reference) // 2
+    batches = loader(prepared, "train", 16, workers=workers, **share)
+    batches.batch_sampler.start_at(1, start)
+    assert len(batches) == len(reference)
+    assert content(batches) == wanted[0][start:]
+    batches.batch_sampler.set_epoch(1)  # the harness tells the epoch again when it begins
+    assert content(batches) == wanted[0][start:]
+    for epoch in (2, 3):
+        batches.batch_sampler.set_epoch(epoch)
+        assert content(batches) == wanted[epoch - 1]
     batches.batch_sampler.set_epoch(1)
-    assert same(list(batches), following)
+    assert content(batches) == wanted[0]
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, -1), (0, 13), (-1, 0)])
+def test_a_start_outside_an_epoch_is_refused(epoch, batch):
+    batches = Batches(205, 16, shuffle=True)
+    with pytest.raises(ValueError, match=r"is not in an epoch of 13 batches|The epoch is -1"):
+        batches.start_at(epoch, batch)
+    assert list(batches) == list(Batches(205, 16, shuffle=True))
 
 
 def test_buckets_pad_less(listops):

@@ -158,12 +158,14 @@ def test_training_rolls_rows_that_go_on(tokens, rows, l_max):
     assert len(firsts) > 1
 
 
-def test_start_batch_and_drop_last():
+def test_start_and_drop_last_of_windows():
     data = stream(101, 7)
     windows = Windows(data, 4, roll=True, seed=1)
     whole = list(windows)
-    windows.start_batch = 2
-    assert list(windows) == whole[2:]
+    windows.start_at(0, 2)
+    assert list(windows) == list(windows) == whole[2:]
+    windows.set_epoch(1)
+    windows.set_epoch(0)
     assert list(windows) == whole
     assert [len(data[batch[0]][0]) for batch in whole] == [7, 7, 7, 3]
     assert list(Windows(data, 4, roll=True, seed=1, drop_last=True)) == whole[:3]

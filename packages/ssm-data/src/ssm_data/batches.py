@@ -1,4 +1,4 @@
-"""Batches for training and evaluation: their order, and the loader that reads them."""
+"""Order of the batches in training and evaluation, and the loader that reads them."""
 
 from __future__ import annotations
 
@@ -17,59 +17,83 @@ POOL = 64
 
 
 class _Epochs(Sampler[list[Any]]):
-    """Batches of what a split is indexed with, a function of the epoch.
+    """Base of both samplers: yields the batches of one epoch, each as what a split is indexed with.
 
-    Of several processes that read the same batches, number ``rank`` of ``world_size`` gives its share of each: every
-    ``world_size``-th element. The shares of all are the batch. A batch of which nothing is left for a process is left
-    out there.
+    The batches are a function of the epoch. Iterating any number of times gives the same batches: torch's loader asks
+    twice for the iterator when it starts persistent workers.
 
-    ``start_batch`` may be set to skip that many batches of the next epoch only, to resume within it.
+    If several processes read the same batches, process ``rank`` of ``world_size`` gets its share of each batch: every
+    ``world_size``-th element. All shares together are the batch. A process skips a batch if nothing of it is left for
+    this process.
     """
 
     def __init__(self, batch_size: int, rank: int, world_size: int) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; of {world_size} processes it must be from 0 to {world_size - 1}.")
         if batch_size % world_size:
             raise ValueError(f"batch_size is {batch_size}; {world_size} processes cannot share it equally.")
         super().__init__()
         self.epoch = 0
-        self.start_batch = 0
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
+        self._start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iteration gives."""
+        """Choose the epoch that the next iteration gives: whole, unless :meth:`start_at` chose this epoch before.
+
+        Raises:
+            ValueError: the epoch is negative.
+        """
+        if epoch < 0:
+            raise ValueError(f"The epoch is {epoch}; it must be at least 0.")
+        if epoch != self.epoch:
+            self._start = 0
         self.epoch = epoch
 
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Resume inside an epoch: skip its first ``batch`` batches in every iteration until another epoch is chosen.
+
+        Raises:
+            ValueError: the epoch is negative, or has no such batch.
+        """
+        if not 0 <= batch < len(self):
+            raise ValueError(f"Batch {batch} is not in an epoch of {len(self)} batches.")
+        self.set_epoch(epoch)
+        self._start = batch
+
     def __len__(self) -> int:
-        """Batches of a whole epoch, also where ``start_batch`` skips some."""
+        """Number of batches in a whole epoch, even if :meth:`start_at` skips some of them."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[list[Any]]:
-        start, self.start_batch = self.start_batch, 0
-        return (batch[self.rank :: self.world_size] for batch in self._batches()[start : len(self)])
+        return (batch[self.rank :: self.world_size] for batch in self._batches()[self._start : len(self)])
 
     def _batches(self) -> Sequence[list[Any]]:
-        """The batches of all processes together."""
+        """Return the batches of all processes together."""
         raise NotImplementedError
 
 
 class Batches(_Epochs):
-    """Indices batch by batch, a function of (seed, epoch) alone.
+    """Yield the numbers of the examples of each batch, as a function of (seed, epoch) alone.
 
     Args:
         size: number of examples.
-        batch_size: examples in a batch; the last one may hold fewer.
-        shuffle: a new order every epoch; otherwise the order of the split.
-        seed: of the shuffling.
-        drop_last: leave out a last batch that is not full.
-        lengths: group examples of similar length, to pad less: shuffled as before, sorted by length within
-            pools of 64 batches, and the batches shuffled again. Needs ``shuffle``.
-        fresh: of data without end, every epoch takes the next ``size`` examples.
-        repeats: of fresh data, times that an epoch takes the example of a number, which it does of fewer: number n is
-            also n + ``size``, n + 2 ``size``, and so on. In a batch these are as far apart as they can be.
-        rank, world_size: the share of each batch.
+        batch_size: examples in a batch of all processes; the last batch may hold fewer.
+        shuffle: draw a new order every epoch; otherwise keep the order of the split.
+        seed: seed of the shuffling.
+        drop_last: leave out the last batch if it is not full.
+        lengths: length of each example. If given, examples of similar length share a batch, so that less is padded:
+            the shuffled examples are sorted by length within pools of 64 batches, then the batches are shuffled.
+            Has an effect only with ``shuffle``.
+        fresh: the split has no last example (:class:`ssm_data.splits.Endless`), and every epoch takes the next
+            ``size`` of them.
+        repeats: number of times that an epoch takes an example of a ``fresh`` split; the epoch takes so many times
+            fewer examples. The copies of example n have the numbers n, n + ``size``, n + 2 ``size``, and so on, and
+            stand as far apart in a batch as possible.
+        rank, world_size: this process, and the number of processes that share each batch.
     """
 
     def __init__(
@@ -123,7 +147,7 @@ class Batches(_Epochs):
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _repeated(self, order: np.ndarray) -> np.ndarray:
-        """The first examples of an order, each as ``repeats`` numbers."""
+        """Return the numbers of the first examples of an order, each ``repeats`` times."""
         place = np.arange(self.size)
         example, copy = np.divmod(place, self.repeats)
         return (order[example] + self.size * copy)[np.lexsort((copy, place // self.batch_size))]
@@ -136,20 +160,19 @@ class Batches(_Epochs):
 
 
 class Windows(_Epochs):
-    """Windows of a stream batch by batch: the stream is cut into ``batch_size`` rows that are read side by side.
+    """Yield the windows of a stream, batch by batch: the stream is cut into ``batch_size`` rows, read side by side.
 
-    Rows of training are equally long, what remains is left out, and every epoch rolls each row by an offset
-    of its own, a function of (seed, epoch). Otherwise each row begins with the last token of the row before, so
-    that every token but the first is a target exactly once, whatever the batch size; the last rows may be
-    shorter.
+    In training all rows have the same length, the rest of the stream is left out, and every epoch rolls each row by an
+    offset that is a function of (seed, epoch). In evaluation each row begins with the last token of the row before, so
+    that every token but the first is a target exactly once, for any batch size; the last rows may be shorter.
 
     Args:
-        stream: what is read.
-        batch_size: rows.
-        roll: rows of training.
-        seed: of the offsets.
-        drop_last: leave out a last window that is shorter than the others.
-        rank, world_size: the share of the rows.
+        stream: the split to read.
+        batch_size: number of rows of all processes.
+        roll: cut and roll the rows as for training.
+        seed: seed of the offsets.
+        drop_last: leave out the last window of the rows if it is shorter than the others.
+        rank, world_size: this process, and the number of processes that share the rows.
     """
 
     def __init__(
@@ -212,20 +235,21 @@ def loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[Batch]:
-    """Loader of a split; ``train`` is shuffled by (seed, epoch), the others come in order and whole.
+    """Make the loader of a split: ``train`` is shuffled by (seed, epoch); the other splits are read once, in order.
 
-    Its ``batch_sampler`` is a :class:`Batches`, or :class:`Windows` of a stream, with ``set_epoch`` and
-    ``start_batch``. The batches do not depend on ``workers``.
+    Its ``batch_sampler`` is a :class:`Batches`, or a :class:`Windows` if the split is a stream; both have ``set_epoch``
+    and ``start_at``. The batches do not depend on ``workers``.
 
     Args:
-        batch_size: of all processes together.
-        drop_last: leave out a last train batch that is not full, as the published recipes do.
-        bucket: group train examples of similar length.
-        rank, world_size: of several processes, number ``rank`` reads its share of each batch. Training gives all of
-            them equally many batches; in evaluation each example is read once, by one of them.
+        batch_size: examples in a batch of all processes together.
+        workers: number of processes that read examples; 0 reads them in this process.
+        drop_last: leave out the last train batch if it is not full, as the published recipes do.
+        bucket: put train examples of similar length into one batch.
+        rank, world_size: this process, and the number of processes that share each batch. In training all of them get
+            the same number of batches; in evaluation exactly one process reads each example.
 
     Raises:
-        ValueError: sizes and number of processes do not fit.
+        ValueError: the sizes and the number of processes do not fit together.
     """
     train = split == "train"
     data = prepared.split(split)
