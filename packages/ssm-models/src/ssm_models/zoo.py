@@ -1,7 +1,14 @@
 """Named models: a paper's name gives its configuration class with the paper's presets. Does not import torch.
 
-A preset holds what makes the model that model; a recipe adds sizes and training. The S4D presets follow
-the authors' code of the papers' numbers: bilinear discretisation, every feature its own A, B and step.
+A preset holds what makes the model that model; a recipe adds sizes and training. The presets of S4 and S4D follow
+version 3 of the authors' code, which gave the published numbers:
+
+- every feature has its own A, B and step size;
+- S4D discretises with the bilinear rule, and B of S4D-LegS starts at 1 like that of every other diagonal model;
+- B of S4 is the whole input vector of its HiPPO measure.
+
+Version 4 of that code starts S4D-LegS from the input vector of LegS (``B_init="hippo"``) and clips the imaginary part
+of a HiPPO measure's B at 2 (``B_clip=2.0``).
 """
 
 from functools import partial
@@ -9,7 +16,7 @@ from typing import Any
 
 from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S4NDConfig, S5Config, SashimiConfig
 
-_s4 = partial(S4Config, kernel="dplr")
+_s4 = partial(S4Config, kernel="dplr", B_clip=None)
 _lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
 _dss = partial(
     S4Config,
@@ -24,6 +31,7 @@ _sashimi = partial(
     SashimiConfig, init="legs", dt_transform="softplus", n_ssm=1, n_layers=8, d_model=64, norm="scalar", prenorm=True
 )
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
+_s4d_legs = partial(_s4d, init="diag-legs", B_init="constant")
 
 ZOO: dict[str, partial[Any]] = {
     # "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669).
@@ -56,9 +64,9 @@ ZOO: dict[str, partial[Any]] = {
     # The moving averages of "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), without attention.
     "ema": partial(S4Config, kernel="ema", d_state=16, dt_tie=False),
     # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
-    # Plain "S4D" is S4D-LegS, the row that later papers reprint under that name.
-    "s4d": partial(_s4d, init="diag-legs"),
-    "s4d-legs": partial(_s4d, init="diag-legs"),
+    # "s4d" is S4D-LegS: later papers reprint that row under the name S4D.
+    "s4d": partial(_s4d_legs),
+    "s4d-legs": partial(_s4d_legs),
     "s4d-inv": partial(_s4d, init="diag-inv"),
     "s4d-lin": partial(_s4d, init="diag-lin"),
     "s4d-real": partial(_s4d, init="diag-real", is_real=True),
