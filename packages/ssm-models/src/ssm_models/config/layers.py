@@ -79,7 +79,7 @@ class S4NDLayerConfig(LayerConfig):
     """The S4ND layer: one kernel for each axis.
 
     dim: number of axes.
-    trank: tensor rank; the kernel is a sum of so many outer products.
+    trank: tensor rank: the kernel is the mean of so many outer products.
     size: the data's extent along each axis, where the kernels end; null: they are as long as the input.
     """
 

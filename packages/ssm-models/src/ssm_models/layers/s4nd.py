@@ -15,16 +15,18 @@ from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, dropout
 
 
 class S4NDLayer(SequenceLayer):
-    """A sum of ``trank`` outer products of one-dimensional kernels, convolved over all axes of (B, L1, ..., Ld, H).
+    """Convolve all axes of (B, L1, ..., Ld, H) with the mean of ``trank`` outer products of one-dimensional kernels.
 
-    An outer product is convolved one axis after the other.
+    Each outer product is convolved one axis after the other. Row ``r * C + c`` of the kernel of an axis is rank r
+    of channel c, for C channels.
 
     Source: "S4ND: Modeling Images and Videos as Multidimensional Signals Using State Spaces"
-    (arXiv:2210.06583), section 3.
+    (arXiv:2210.06583), section 3. The mean over the ranks, and their order in the rows, are those of the
+    authors' code.
 
     Args:
         d_model: H.
-        config: the options.
+        config: the options of the layer.
     """
 
     def __init__(self, d_model: int, config: S4NDLayerConfig) -> None:
@@ -52,21 +54,34 @@ class S4NDLayer(SequenceLayer):
         lengths: Tensor | None = None,
         rate: float | Sequence[float] = 1.0,
     ) -> tuple[Tensor, None]:
-        """As any layer's, but ``u`` is (B, L1, ..., Ld, H) and ``rate`` may differ between the axes."""
+        """Convolve ``u``; see :meth:`SequenceLayer.forward`.
+
+        Args:
+            u: (B, L1, ..., Ld, H), real.
+            state: must be None: the layer has no state.
+            lengths: must be None: several axes have no common length.
+            rate: the sampling rate's factor, one number for all axes or one for each axis.
+
+        Returns:
+            y (B, L1, ..., Ld, d_output), and None for the state.
+
+        Raises:
+            ValueError: a state or lengths are given, or ``u`` has another number of axes.
+        """
         self.refuse_state(state)
         config = self.config
         if lengths is not None:
-            raise ValueError("S4NDLayer takes no lengths: several axes have no common one.")
+            raise ValueError("S4NDLayer takes no lengths: several axes have no common length. Leave lengths out.")
         if u.ndim != config.dim + 2:
             raise ValueError(
-                f"S4NDLayer with dim={config.dim} takes (B, L1, ..., Ld, H), {config.dim + 2} axes in all, "
+                f"S4NDLayer with dim={config.dim} takes an input (B, L1, ..., Ld, H) of {config.dim + 2} axes, "
                 f"not {tuple(u.shape)}."
             )
         rates = [rate] * config.dim if isinstance(rate, int | float) else list(rate)
         y = u.unsqueeze(-2).expand(*u.shape[:-1], self.channels * config.trank, u.shape[-1])
         for axis, kernel in enumerate(self.kernel):
             y = self._convolve(y, axis, kernel, rates[axis])
-        y = y.unflatten(-2, (self.channels, config.trank)).sum(-2)
+        y = y.unflatten(-2, (config.trank, self.channels)).mean(-3)
         y = torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype)).flatten(-2)
         y = self.drop(ACTIVATIONS[config.activation](y))
         if self.output_linear is not None and config.final_act is not None:
@@ -74,10 +89,10 @@ class S4NDLayer(SequenceLayer):
         return y, None
 
     def why_not_causal(self) -> str:
-        return "its axes are space, which has no order of steps."
+        return "its axes are axes of space, which have no order in time."
 
     def _convolve(self, y: Tensor, axis: int, kernel: Kernel, rate: float) -> Tensor:
-        """Convolve (B, L1, ..., Ld, C, H) along one of the axes, each of the C H features with its own kernel."""
+        """Convolve y (B, L1, ..., Ld, R C, H) along one axis; each of the R C H features has its own kernel."""
         y = y.movedim(axis + 1, -3)
         L = y.shape[-3]
         K = L if self.config.size is None else min(L, round(self.config.size[axis] / rate))
