@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from ssm_core.recurrence.bank import Bank
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import LayerConfig, StackConfig
-from ssm_models.kernels.bank import Bank
 from ssm_models.layers.s4 import S4Layer
 
 OPTIONS = {

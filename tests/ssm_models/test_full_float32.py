@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from ssm_core.dplr import generating_function
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import KernelConfig, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
-from ssm_models.kernels import generating, make_kernel
+from ssm_models.kernels import make_kernel
 from ssm_models.layers.base import SequenceLayer
 from ssm_models.layers.mimo import LRULayer, MIMOLayer, S5Layer
 from ssm_models.layers.s4 import S4Layer
@@ -22,7 +23,7 @@ PRODUCTS = {
 
 
 class Float32Products(TorchDispatchMode):
-    """Lists the products of float32 numbers, and counts those of ``ssm_core.ops.products``, which keep float32."""
+    """Lists the products of float32 numbers, and counts those of ``ssm_core.products``, which keep float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ MODELS: dict[str, Callable[[], SequenceLayer]] = {
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("form", ["convolution", "chunk", "step"])
 def test_forward_and_backward(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generating, "_float64_suffices", lambda *_: False)  # as on a GPU
+    monkeypatch.setattr(generating_function, "_float64_suffices", lambda *_: False)  # as on a GPU
     model, u = MODELS[name](), torch.randn(2, 40, 3)
     with Float32Products() as products:
         if form == "convolution":

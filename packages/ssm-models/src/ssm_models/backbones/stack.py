@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from ssm_core.backends import full_precision
+from ssm_core.recurrence.bank import Bank, Recurrence
 from torch import Tensor, nn
 
 from ssm_models.backbones.norms import Norm, make_norm
 from ssm_models.config import StackConfig
-from ssm_models.kernels.bank import Bank, Recurrence
 from ssm_models.layers.base import SequenceLayer, State, Stepper, dropout
 from ssm_models.layers.s4 import S4Layer
 

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
+from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor, nn
 
 from ssm_models.config import KernelConfig
-from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.parameters import register
 from ssm_models.layers.base import State, Stepper
 

@@ -5,13 +5,13 @@ from ssm_core.complex import conj
 from ssm_core.discretize import bilinear_dense, zoh_dense
 from ssm_core.hippo import ALIASES, MEASURES, transition
 from ssm_core.initialize import step_sizes
+from ssm_core.real_form import low_rank, rotations, row
+from ssm_core.recurrence.dense import dense_kernel, dense_scan, dense_step
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
 from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.parameters import TRANSFORMS, inverse
-from ssm_models.kernels.real_form import low_rank, rotations, row
-from ssm_models.kernels.recurrence import dense_kernel, dense_scan, dense_stepper
 from ssm_models.kernels.ssm import initial_system
 from ssm_models.layers.base import Stepper
 
@@ -66,7 +66,8 @@ class DenseKernel(Kernel):
         return dense_scan(u, state, *self._recurrence(rate))
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        return dense_stepper(*self._recurrence(rate))
+        A, B, C = self._recurrence(rate)
+        return lambda u, state: dense_step(u, state, A, B, C)
 
     def _recurrence(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
         """A_bar (H, N, N), B_bar (H, N) and C (C, H, N)."""

@@ -4,9 +4,9 @@ import torch
 from ssm_core.complex import abs2, cexp, cexpm1, cmul, conj
 from ssm_core.discretize import bilinear, zoh
 from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
+from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor
 
-from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.base import Stepper
 

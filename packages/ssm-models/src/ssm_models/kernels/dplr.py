@@ -4,16 +4,16 @@ from typing import Any
 
 import torch
 from ssm_core.complex import cmul
+from ssm_core.dplr.generating_function import dplr_kernel
+from ssm_core.dplr.system import DPLR
 from ssm_core.initialize import Initial
-from ssm_core.ops.products import einsum
+from ssm_core.products import einsum
+from ssm_core.real_form import row, unrow
+from ssm_core.recurrence.bank import Recurrence
+from ssm_core.recurrence.dense import dense_scan, power_gap
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
-from ssm_models.kernels.bank import Recurrence
-from ssm_models.kernels.dplr_system import DPLR
-from ssm_models.kernels.generating import dplr_kernel
-from ssm_models.kernels.real_form import row, unrow
-from ssm_models.kernels.recurrence import dense_scan, power_gap
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.base import Stepper
 

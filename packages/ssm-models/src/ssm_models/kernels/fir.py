@@ -2,7 +2,7 @@
 
 import torch
 from ssm_core.ops import long_conv
-from ssm_core.ops.products import einsum
+from ssm_core.products import einsum
 from torch import Tensor
 from torch.nn import functional as F
 

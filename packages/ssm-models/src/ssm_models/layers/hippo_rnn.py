@@ -3,7 +3,7 @@
 import torch
 from ssm_core.discretize import bilinear_dense, zoh_dense
 from ssm_core.hippo import transition
-from ssm_core.ops.products import bmm
+from ssm_core.products import bmm
 from torch import Tensor, nn
 
 from ssm_models.config import HiPPORNNLayerConfig

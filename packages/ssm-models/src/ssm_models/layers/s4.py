@@ -3,12 +3,12 @@
 import torch
 from ssm_core.backends import full_precision
 from ssm_core.ops import long_conv
+from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssm_models.config import LayerConfig
 from ssm_models.kernels import make_kernel
-from ssm_models.kernels.bank import Recurrence
 from ssm_models.kernels.fir import fir_scan, fir_stepper
 from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, dropout, mask_padding
 from ssm_models.layers.gated_linear import GatedLinear

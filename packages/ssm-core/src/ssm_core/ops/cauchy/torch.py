@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssm_core.ops.products import bmm
+from ssm_core.products import bmm
 
 _BLOCK_CPU = 2**17  # elements of t in a block for each thread: what fits a core's cache
 _BLOCK_GPU = 2**24  # 64 MiB in float32

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssm_core.complex import cmul, conj
-from ssm_core.ops.products import bmm
+from ssm_core.products import bmm
 
 _CHUNK = 64
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssm_core.ops.products import bmm
+from ssm_core.products import bmm
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from ssm_core.complex import abs2, cmul, conj
-from ssm_core.ops.products import einsum
 from torch import Tensor
 
-from ssm_models.kernels.real_form import low_rank, rotations, row
+from ssm_core.complex import abs2, cmul, conj
+from ssm_core.products import einsum
+from ssm_core.real_form import low_rank, rotations, row
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Linear recurrences with dense real matrices: ``x[l] = A x[l-1] + B u[l]``, ``y[l] = C x[l]``, a system a feature."""
 
 import torch
-from ssm_core.ops.products import bmm, einsum
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssm_models.layers.base import Stepper
+from ssm_core.products import bmm, einsum
 
-_CHUNK = 64  # a power of two
+#: Length of a block of :func:`dense_scan`; a power of two.
+_CHUNK = 64
 
 
 def dense_kernel(A: Tensor, B: Tensor, C: Tensor, L: int) -> Tensor:
@@ -65,14 +65,21 @@ def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
     return y.reshape(batch, -1, channels, H)[:, :L].to(dtype), state.transpose(0, 1).reshape(batch, H, N)
 
 
-def dense_stepper(A: Tensor, B: Tensor, C: Tensor) -> Stepper:
-    """One sample: ``u`` (B, H) and a state (B, H, N) to the output (B, C, H) and the next state."""
+def dense_step(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the recurrence over one sample.
 
-    def step(u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = einsum("hnm,bhm->bhn", A, x) + u.to(B.dtype).unsqueeze(-1) * B
-        return einsum("chn,bhn->bch", C, x).to(u.dtype), x
+    Args:
+        u: input, real (B, H).
+        x: state before it, real (B, H, N).
+        A: real (H, N, N).
+        B: real (H, N).
+        C: real (C, H, N).
 
-    return step
+    Returns:
+        Output (B, C, H) in the dtype of u, and the next state (B, H, N).
+    """
+    x = einsum("hnm,bhm->bhn", A, x) + u.to(B.dtype).unsqueeze(-1) * B
+    return einsum("chn,bhn->bch", C, x).to(u.dtype), x
 
 
 def power_gap(gap: Tensor, n: int) -> Tensor:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from ssm_core.complex import cmul
-from ssm_core.ops.products import einsum
 from torch import Tensor
 
-from ssm_models.kernels.real_form import row
+from ssm_core.complex import cmul
+from ssm_core.products import einsum
+from ssm_core.real_form import row
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,24 @@ import math
 
 import pytest
 import torch
-from ssm_models.config import KernelConfig
-from ssm_models.kernels import generating
-from ssm_models.kernels.dplr import DPLRKernel
-from ssm_models.kernels.dplr_system import DPLR
+from ssm_core.dplr import generating_function
+from ssm_core.dplr.system import DPLR
+from ssm_core.initialize import ssm
+from ssm_core.products import einsum
+from ssm_core.real_form import row, unrow
+from ssm_core.recurrence.dense import power_gap
 from torch import Tensor
 
 
 def system(init: str, rank: int, L: int, dt: float, dtype: torch.dtype = torch.float64) -> tuple[DPLR, Tensor]:
-    """A random system and its C_tilde for the length L, leaves of the graph."""
+    """A random system of 3 features and 2 channels and its C_tilde for the length L, leaves of the graph."""
     torch.manual_seed(0)
-    config = KernelConfig(kernel="dplr", init=init, rank=rank, d_state=8, l_kernel=L, dt_min=dt, dt_max=dt)
-    s = DPLRKernel(3, 2, config).to(dtype)._dplr(1.0)
-    s = DPLR(*(each.detach().requires_grad_() for each in leaves(s)))
+    initial = ssm(init, 8, rank, 3)
+    C, steps = torch.randn(2, 3, 4, 2, dtype=dtype), torch.full((3, 1, 1), dt, dtype=dtype)
+    s = DPLR(initial.A.to(dtype), initial.B.to(dtype), C, steps, initial.P.to(dtype))
+    tied = unrow(einsum("chn,hnm->chm", row(C), power_gap(s.gap(), L)))
+    s = DPLR(s.A, s.B, tied, s.dt, s.P)
+    s = DPLR(*(each.detach().clone().requires_grad_() for each in leaves(s)))
     return s, s.C
 
 
@@ -29,7 +34,7 @@ def leaves(s: DPLR) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("dt", [1e-3, 0.1])
 def test_both_ways_agree_in_value_and_gradients(rank: int, L: int, dt: float) -> None:
     s, C = system("legs", rank, L, dt)
-    quick, exact = generating._by_fft(s, C, L), generating._by_cauchy(s, C, L)
+    quick, exact = generating_function._by_fft(s, C, L), generating_function._by_cauchy(s, C, L)
     torch.testing.assert_close(quick, exact, rtol=0, atol=1e-11 * exact.abs().max().item())
     weights = torch.randn_like(exact)
     # A kernel of one tap does not depend on dt.
@@ -41,7 +46,7 @@ def test_both_ways_agree_in_value_and_gradients(rank: int, L: int, dt: float) ->
 def test_the_gradient_of_the_real_fft() -> None:
     for n in (1, 2, 5, 8):
         assert torch.autograd.gradcheck(
-            generating._RealFFT.apply, (torch.randn(2, n, dtype=torch.float64, requires_grad=True),)
+            generating_function._RealFFT.apply, (torch.randn(2, n, dtype=torch.float64, requires_grad=True),)
         )
 
 
@@ -54,12 +59,12 @@ def test_float64_suffices_unless_a_pole_is_extremely_close() -> None:
             s.A[:, 0, 0] = -distance * 2 * math.pi / L / s.dt[:, 0, 0]
             s.A[:, 0, 1] = 2 * math.tan(frequency / 2) / s.dt[:, 0, 0]
         single = DPLR(*(each.detach().float() for each in leaves(s)))
-        suffices = generating._float64_suffices(single, L)
+        suffices = generating_function._float64_suffices(single, L)
         assert suffices == (distance >= 1e-4)
         single.A[:, 1, 0] = 10.0  # a mode that grows takes nothing from what the first one costs
-        assert generating._float64_suffices(single, L) == suffices
-        assert not generating._float64_suffices(s, L)
-        quick, exact = generating._by_fft(s, C, L), generating._by_cauchy(s, C, L)
+        assert generating_function._float64_suffices(single, L) == suffices
+        assert not generating_function._float64_suffices(s, L)
+        quick, exact = generating_function._by_fft(s, C, L), generating_function._by_cauchy(s, C, L)
         error = (quick - exact).abs().max() / exact.abs().max()
         assert error < torch.finfo(torch.float32).eps or not suffices
 
@@ -70,7 +75,7 @@ def test_the_kernel_of_a_system_with_a_resonance_is_the_same_in_float32() -> Non
         with torch.no_grad():
             s.A[:, 0, 0] = -distance
         single = DPLR(*(each.detach().float() for each in leaves(s)))
-        found = generating.dplr_kernel(single, single.C, 64)
+        found = generating_function.dplr_kernel(single, single.C, 64)
         assert found.dtype == torch.float32
-        exact = generating._by_cauchy(single.double(), single.C.double(), 64)
+        exact = generating_function._by_cauchy(single.double(), single.C.double(), 64)
         assert (found - exact).abs().max() < 1e-5 * exact.abs().max()

@@ -1,9 +1,10 @@
 """Conjugate pairs as real numbers: a state of M stored complex entries is a real vector of N = 2 M, its flattening."""
 
 import torch
-from ssm_core.complex import conj
-from ssm_core.ops.products import einsum
 from torch import Tensor
+
+from ssm_core.complex import conj
+from ssm_core.products import einsum
 
 
 def row(c: Tensor) -> Tensor:

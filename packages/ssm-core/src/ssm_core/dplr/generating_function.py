@@ -10,13 +10,13 @@ import math
 from typing import Any
 
 import torch
-from ssm_core.complex import conj
-from ssm_core.ops import cauchy, vandermonde
-from ssm_core.ops.products import einsum
 from torch import Tensor
 
-from ssm_models.kernels.dplr_system import DPLR
-from ssm_models.kernels.real_form import low_rank, rotations, row
+from ssm_core.complex import conj
+from ssm_core.dplr.system import DPLR
+from ssm_core.ops import cauchy, vandermonde
+from ssm_core.products import einsum
+from ssm_core.real_form import low_rank, rotations, row
 
 
 def dplr_kernel(s: DPLR, C: Tensor, length: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Systems whose state matrix is diagonal plus low rank, and their convolution kernels."""

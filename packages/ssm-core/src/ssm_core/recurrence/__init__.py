@@ -1,0 +1,1 @@
+"""Linear recurrences with given matrices, as functions on tensors."""
