@@ -81,7 +81,8 @@ import time
 import torch
 from ssm_bench import processes
 from ssm_bench.errors import RunError
-from ssm_models.backbones.norms import BatchNorm, share_batch_norms
+from ssm_bench.training.batch_norms import share_batch_norms
+from ssm_models.modules.norms import BatchNorm
 
 
 def share(world_size):
@@ -182,7 +183,8 @@ def test_several_nodes_need_srun(work: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_batch_norm_that_would_not_share_is_refused() -> None:
-    from ssm_models.backbones.norms import BatchNorm, share_batch_norms
+    from ssm_bench.training.batch_norms import share_batch_norms
+    from ssm_models.modules.norms import BatchNorm
 
     with pytest.raises(ValueError, match=r"1 is torch's BatchNorm1d"):
         share_batch_norms(torch.nn.Sequential(BatchNorm(3), torch.nn.BatchNorm1d(3)))

@@ -8,10 +8,12 @@ import torch
 from ssm_core.dplr import generating_function
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import KernelConfig, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
+from ssm_models.contract import SequenceLayer
 from ssm_models.kernels import make_kernel
-from ssm_models.layers.base import SequenceLayer
-from ssm_models.layers.mimo import LRULayer, MIMOLayer, S5Layer
+from ssm_models.layers.lru import LRULayer
+from ssm_models.layers.mimo import MIMOLayer
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.layers.s5 import S5Layer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

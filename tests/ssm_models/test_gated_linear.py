@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from ssm_models.layers import gated_linear
-from ssm_models.layers.gated_linear import GatedLinear
+from ssm_models.modules import gated_linear
+from ssm_models.modules.gated_linear import GatedLinear
 from torch.nn import functional as F
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from ssm_models.checkpoints.reference import layer_config, parameters
 from ssm_models.config import LayerConfig
-from ssm_models.kernels.parameters import TRANSFORMS
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.parameters import TRANSFORMS
 from torch import Tensor
 from torch.nn import functional as F
 

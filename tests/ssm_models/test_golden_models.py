@@ -20,7 +20,7 @@ from ssm_models.checkpoints.reference import (
     sashimi_parameters,
 )
 from ssm_models.config import SashimiConfig, StackConfig
-from ssm_models.layers.base import SequenceLayer
+from ssm_models.contract import SequenceLayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
 from ssm_models.model import build_backbone

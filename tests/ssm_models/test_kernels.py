@@ -11,11 +11,12 @@ from ssm_core.dplr import generating_function
 from ssm_kernels.host import compiler
 from ssm_models.config import Interface, KernelConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
 from ssm_models.kernels import make_kernel
-from ssm_models.kernels.parameters import TRANSFORMS, inverse
-from ssm_models.layers.mimo import LRULayer, S5Layer
+from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
+from ssm_models.layers.s5 import S5Layer
 from ssm_models.model import build_backbone, build_model
+from ssm_models.parameters import TRANSFORMS, inverse
 from ssm_models.zoo import ZOO
 from torch import Tensor
 
@@ -299,9 +300,7 @@ def test_float32_accuracy(name: str, dt: float, L: int, monkeypatch: pytest.Monk
     """No worse than 4 times the error of the direct sum in float32; for a tied kernel, of that of the plain one."""
     kernel = with_steps(name, dt)
     errors = [float32_error(lambda kernel: kernel(L), kernel)]
-    monkeypatch.setattr(
-        generating_function, "_float64_suffices", lambda *_: False
-    )
+    monkeypatch.setattr(generating_function, "_float64_suffices", lambda *_: False)
     if kernel.config.kernel == "dplr":
         errors.append(float32_error(lambda kernel: kernel(L), kernel))
     direct = float32_error(lambda kernel: direct_sum(kernel, L), with_steps(name, dt, l_kernel=None))

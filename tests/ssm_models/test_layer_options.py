@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from ssm_models.config import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
-from ssm_models.layers.base import SequenceLayer
+from ssm_models.contract import SequenceLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
-from ssm_models.layers.mimo import LRULayer, S5Layer
+from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
+from ssm_models.layers.s5 import S5Layer
 from torch import Tensor
 
 WIDTH = 4

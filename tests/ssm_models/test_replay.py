@@ -7,17 +7,18 @@ from functools import partial
 
 import pytest
 import torch
-from ssm_models import replay
-from ssm_models.backbones.norms import Norm
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import Interface, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
-from ssm_models.layers.base import SequenceLayer, State
+from ssm_models.contract import SequenceLayer, State
+from ssm_models.generation import replay
+from ssm_models.generation.replay import Replay
 from ssm_models.layers.feed_forward import FeedForward
-from ssm_models.layers.mimo import LRULayer, S5Layer
+from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.layers.s5 import S5Layer
 from ssm_models.model import build_backbone, build_model
-from ssm_models.replay import Replay
+from ssm_models.modules.norms import Norm
 from ssm_models.zoo import ZOO
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile

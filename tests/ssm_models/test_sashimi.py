@@ -4,13 +4,13 @@ import re
 
 import pytest
 import torch
-from ssm_models.backbones.norms import ScalarNorm
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.checkpoints.reference import sashimi_parameters
 from ssm_models.config import Interface, SashimiConfig
 from ssm_models.kernels.diagonal import DiagonalKernel
 from ssm_models.kernels.dplr import DPLRKernel
 from ssm_models.model import build_model
+from ssm_models.modules.norms import ScalarNorm
 from ssm_models.zoo import ZOO
 
 

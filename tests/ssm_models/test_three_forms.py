@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.config import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
-from ssm_models.layers.base import SequenceLayer
+from ssm_models.contract import SequenceLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
-from ssm_models.layers.mimo import LRULayer, S5Layer
+from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.layers.s5 import S5Layer
 from ssm_models.zoo import ZOO
 from torch import Tensor
 

@@ -20,7 +20,6 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 from ssm_data import batches
 from ssm_data.contract import Place, Prepared
-from ssm_models.backbones.norms import share_batch_norms
 from ssm_models.model import build_model
 
 from ssm_bench import processes
@@ -34,6 +33,7 @@ from ssm_bench.recipe import as_dict, as_yaml
 from ssm_bench.record import Record, code_version, package_versions, write_atomically
 from ssm_bench.status import attempt
 from ssm_bench.task import Task, interface
+from ssm_bench.training.batch_norms import share_batch_norms
 
 #: Writing 5 here makes the kernel forget the process's peak memory (proc(5)).
 LINUX_RESET = Path("/proc/self/clear_refs")

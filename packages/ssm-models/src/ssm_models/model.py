@@ -18,15 +18,16 @@ from ssm_models.config import (
     SashimiConfig,
     StackConfig,
 )
+from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.heads.decoders import RetrievalDecoder, SequenceDecoder
 from ssm_models.heads.encoders import make_encoder
 from ssm_models.heads.positions import PositionDecoder
-from ssm_models.layers.base import SequenceLayer, State, Stepper
 from ssm_models.layers.custom import CustomLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
-from ssm_models.layers.mimo import LRULayer, S5Layer
+from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
+from ssm_models.layers.s5 import S5Layer
 
 LAYERS: dict[type[StackConfig], Callable[[int, Any], SequenceLayer]] = {
     S4Config: S4Layer,
@@ -78,7 +79,7 @@ class SequenceModel(nn.Module):
             x: tokens (B, L), or a real signal (B, L, d_input), or (B, L1, ..., Ld, d_input) over several axes; 2B
                 rows for pairs.
             lengths: integers, one a row: what lies beyond is padding.
-            rate: see :class:`ssm_models.layers.base.SequenceLayer`.
+            rate: see :class:`ssm_models.contract.SequenceLayer`.
 
         Returns:
             (B, d_output), or (B, l_output, d_output) where positions have outputs.

@@ -15,7 +15,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The parameters in groups of equal learning rate and weight decay, ready for an optimiser.
 
-    A parameter's attribute ``optim`` (see :func:`ssm_models.kernels.parameters.register`) goes before
+    A parameter's attribute ``optim`` (see :func:`ssm_models.parameters.register`) goes before
     the run's values.
 
     Args:

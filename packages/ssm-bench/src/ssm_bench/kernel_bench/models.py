@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.layers.base import State, Stepper
+from ssm_models.contract import State, Stepper
 from ssm_models.model import SequenceModel, build_backbone, build_model
-from ssm_models.replay import Replay
+from ssm_models.generation.replay import Replay
 from ssm_models.zoo import ZOO
 from torch import Tensor, nn
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import torch
 from ssm_models.backbones.sashimi import Sashimi, Scale
-from ssm_models.layers.base import State, Stepper, mask_padding
+from ssm_models.contract import State, Stepper
+from ssm_models.modules.padding import mask_padding
 from ssm_models.layers.s4 import S4Layer
 from torch import Tensor
 from torch.nn import functional as F

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from ssm_models.backbones.norms import LayerNorm
 from ssm_models.backbones.stack import ResidualBlock, chain_stepper
 from ssm_models.config import SashimiConfig
-from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, mask_padding
+from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.layers.feed_forward import FeedForward
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.modules.activations import ACTIVATIONS
+from ssm_models.modules.norms import LayerNorm
+from ssm_models.modules.padding import mask_padding
 
 Chain = Callable[..., tuple[list[Tensor], State]]
 """Runs blocks one after another over a chunk, as :func:`_chain` does: blocks, input (B, L, H), their states, lengths

@@ -7,10 +7,11 @@ from ssm_core.backends import full_precision
 from ssm_core.recurrence.bank import Bank, Recurrence
 from torch import Tensor, nn
 
-from ssm_models.backbones.norms import Norm, make_norm
 from ssm_models.config import StackConfig
-from ssm_models.layers.base import SequenceLayer, State, Stepper, dropout
+from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.layers.s4 import S4Layer
+from ssm_models.modules.dropout import dropout
+from ssm_models.modules.norms import Norm, make_norm
 
 
 class ResidualBlock(SequenceLayer):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssm_models.layers.base import mask_padding
+from ssm_models.modules.padding import mask_padding
 
 
 def summarize(x: Tensor, mode: Literal["pool", "last"], lengths: Tensor | None) -> Tensor:

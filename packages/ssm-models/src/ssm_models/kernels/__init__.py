@@ -5,7 +5,8 @@ from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.dense import DenseKernel
 from ssm_models.kernels.diagonal import DiagonalKernel
 from ssm_models.kernels.dplr import DPLRKernel
-from ssm_models.kernels.free import EMAKernel, FreeKernel
+from ssm_models.kernels.ema import EMAKernel
+from ssm_models.kernels.free import FreeKernel
 
 KERNELS = {
     "diagonal": DiagonalKernel,

@@ -6,8 +6,8 @@ from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor, nn
 
 from ssm_models.config import KernelConfig
-from ssm_models.kernels.parameters import register
-from ssm_models.layers.base import State, Stepper
+from ssm_models.contract import State, Stepper
+from ssm_models.parameters import register
 
 
 class Kernel(nn.Module):

@@ -10,10 +10,10 @@ from ssm_core.recurrence.dense import dense_kernel, dense_scan, dense_step
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
+from ssm_models.contract import Stepper
 from ssm_models.kernels.base import Kernel
-from ssm_models.kernels.parameters import TRANSFORMS, inverse
 from ssm_models.kernels.ssm import initial_system
-from ssm_models.layers.base import Stepper
+from ssm_models.parameters import TRANSFORMS, inverse
 
 
 class DenseKernel(Kernel):

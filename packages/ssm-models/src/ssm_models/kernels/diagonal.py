@@ -7,8 +7,8 @@ from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
 from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor
 
+from ssm_models.contract import Stepper
 from ssm_models.kernels.ssm import SSMKernel
-from ssm_models.layers.base import Stepper
 
 
 class DiagonalKernel(SSMKernel):

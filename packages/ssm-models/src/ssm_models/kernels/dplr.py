@@ -14,8 +14,8 @@ from ssm_core.recurrence.dense import dense_scan, power_gap
 from torch import Tensor
 
 from ssm_models.config import KernelConfig
+from ssm_models.contract import Stepper
 from ssm_models.kernels.ssm import SSMKernel
-from ssm_models.layers.base import Stepper
 
 
 class DPLRKernel(SSMKernel):

@@ -6,7 +6,7 @@ from ssm_core.products import einsum
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssm_models.layers.base import Stepper
+from ssm_models.contract import Stepper
 
 
 def fir_scan(u: Tensor, window: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssm_models.config import KernelConfig
 from ssm_models.kernels.base import Kernel
-from ssm_models.kernels.parameters import TRANSFORMS, inverse
+from ssm_models.parameters import TRANSFORMS, inverse
 
 
 def initial_system(config: KernelConfig, N: int, rank: int | None, copies: int) -> Initial:

@@ -1,1 +1,1 @@
-"""Sequence layers, (B, L, H) to (B, L, H), with one contract (see :mod:`ssm_models.layers.base`)."""
+"""Sequence layers, (B, L, H) to (B, L, H), with one contract (see :mod:`ssm_models.contract`)."""

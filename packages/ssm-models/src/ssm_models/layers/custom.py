@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ssm_models.config import CustomConfig
-from ssm_models.layers.base import SequenceLayer, State, mask_padding
+from ssm_models.contract import SequenceLayer, State
+from ssm_models.modules.padding import mask_padding
 
 
 class CustomLayer(SequenceLayer):

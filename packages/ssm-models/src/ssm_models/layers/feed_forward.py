@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssm_models.layers.base import SequenceLayer, State, Stepper, dropout
+from ssm_models.contract import SequenceLayer, State, Stepper
+from ssm_models.modules.dropout import dropout
 
 
 class FeedForward(SequenceLayer):

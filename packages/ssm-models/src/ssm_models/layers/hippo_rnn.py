@@ -7,7 +7,8 @@ from ssm_core.products import bmm
 from torch import Tensor, nn
 
 from ssm_models.config import HiPPORNNLayerConfig
-from ssm_models.layers.base import SequenceLayer, State, Stepper, mask_padding
+from ssm_models.contract import SequenceLayer, State, Stepper
+from ssm_models.modules.padding import mask_padding
 
 
 class HiPPORNNLayer(SequenceLayer):

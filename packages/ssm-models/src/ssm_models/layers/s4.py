@@ -8,10 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssm_models.config import LayerConfig
+from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.kernels import make_kernel
 from ssm_models.kernels.fir import fir_scan, fir_stepper
-from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, Stepper, dropout, mask_padding
-from ssm_models.layers.gated_linear import GatedLinear
+from ssm_models.modules.activations import ACTIVATIONS
+from ssm_models.modules.dropout import dropout
+from ssm_models.modules.gated_linear import GatedLinear
+from ssm_models.modules.padding import mask_padding
 
 
 class S4Layer(SequenceLayer):

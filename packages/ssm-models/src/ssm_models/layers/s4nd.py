@@ -9,9 +9,11 @@ from ssm_core.ops import long_conv
 from torch import Tensor, nn
 
 from ssm_models.config import S4NDLayerConfig
+from ssm_models.contract import SequenceLayer, State
 from ssm_models.kernels import make_kernel
 from ssm_models.kernels.base import Kernel
-from ssm_models.layers.base import ACTIVATIONS, SequenceLayer, State, dropout
+from ssm_models.modules.activations import ACTIVATIONS
+from ssm_models.modules.dropout import dropout
 
 
 class S4NDLayer(SequenceLayer):

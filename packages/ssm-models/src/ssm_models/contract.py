@@ -1,4 +1,4 @@
-"""The contract of every layer and backbone, and the small parts that they share.
+"""The contract of every layer and backbone.
 
 A causal layer computes one function in three forms that agree: ``forward`` over a whole sequence,
 ``forward`` over consecutive chunks with the state handed on, and ``step`` over single samples.
@@ -8,11 +8,7 @@ The state is an explicit value: a tensor or a tuple of states.
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from ssm_models.config import Activation
 
 State = Any
 """A tensor, or a tuple of states; None where a layer carries nothing."""
@@ -65,46 +61,3 @@ class SequenceLayer(nn.Module):
     def refuse_state(self, state: State) -> None:
         if state is not None:
             raise ValueError(f"{type(self).__name__} carries no state: {self.why_not_causal()}")
-
-
-class TiedDropout(nn.Module):
-    """Dropout of whole features of (B, ..., H): one mask for all that lies between."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        mask = F.dropout(x.new_ones(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), self.p)
-        return x * mask
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-
-
-def dropout(p: float, tied: bool) -> nn.Module:
-    """Dropout over (B, L, H)."""
-    if p == 0:
-        return nn.Identity()
-    return TiedDropout(p) if tied else nn.Dropout(p)
-
-
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "silu": F.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "glu": lambda x: F.glu(x, -1),
-    "none": lambda x: x,
-}
-
-
-def mask_padding(u: Tensor, lengths: Tensor | None) -> Tensor:
-    """``u`` (B, L, H) with zeros beyond each sequence's length."""
-    if lengths is None:
-        return u
-    inside = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
-    return u * inside.unsqueeze(-1).to(u.dtype)

@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
-from ssm_models.layers.base import State, Stepper
+from ssm_models.contract import State, Stepper
 
 aten = torch.ops.aten
 Call = Callable[[], object]

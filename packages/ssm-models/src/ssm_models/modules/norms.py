@@ -98,19 +98,3 @@ Norm = BatchNorm | LayerNorm | ScalarNorm | NoNorm
 def make_norm(kind: str, d_model: int) -> Norm:
     """The norm of a name: ``batch``, ``layer``, ``scalar`` or ``none``."""
     return {"batch": BatchNorm, "layer": LayerNorm, "scalar": ScalarNorm, "none": NoNorm}[kind](d_model)
-
-
-def share_batch_norms(module: nn.Module) -> None:
-    """Let every batch norm take the statistics of all processes together.
-
-    Raises:
-        ValueError: there is one that cannot.
-    """
-    for name, each in module.named_modules():
-        if isinstance(each, BatchNorm):
-            each.shared = True
-        elif isinstance(each, nn.modules.batchnorm._BatchNorm) and not isinstance(each, nn.SyncBatchNorm):
-            raise ValueError(
-                f"{name} is torch's {type(each).__name__}, whose statistics several processes would not share; "
-                "take ssm_models.backbones.norms.BatchNorm, or one process."
-            )

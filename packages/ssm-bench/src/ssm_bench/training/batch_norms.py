@@ -1,0 +1,23 @@
+"""Batch norms whose statistics are those of the batches of all ranks together."""
+
+from ssm_models.modules.norms import BatchNorm
+from torch import nn
+
+
+def share_batch_norms(module: nn.Module) -> None:
+    """Let every batch norm of a model take its statistics over the batches of all ranks.
+
+    Args:
+        module: the model; changed in place.
+
+    Raises:
+        ValueError: the model has a batch norm of torch that cannot share its statistics.
+    """
+    for name, each in module.named_modules():
+        if isinstance(each, BatchNorm):
+            each.shared = True
+        elif isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            raise ValueError(
+                f"{name} is torch's {type(each).__name__}, whose statistics several processes would not share; "
+                "take ssm_models.modules.norms.BatchNorm, or one process."
+            )

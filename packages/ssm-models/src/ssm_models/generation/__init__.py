@@ -1,0 +1,1 @@
+"""Fast steps for whoever generates samples one after another."""

@@ -1,0 +1,28 @@
+"""Dropout over (B, L, H), also with one mask for the whole length."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TiedDropout(nn.Module):
+    """Dropout of whole features of (B, ..., H): one mask for all that lies between."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        mask = F.dropout(x.new_ones(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), self.p)
+        return x * mask
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def dropout(p: float, tied: bool) -> nn.Module:
+    """Dropout over (B, L, H)."""
+    if p == 0:
+        return nn.Identity()
+    return TiedDropout(p) if tied else nn.Dropout(p)
