@@ -132,3 +132,15 @@ def test_published_options_are_the_defaults():
     assert (DATASETS["text"]().l_max, DATASETS["text"]().min_freq) == (4096, 15)
     assert DATASETS["retrieval"]().l_max == 4000
     assert DATASETS["path-x"].style.size == 128
+
+
+def test_a_cache_format_belongs_to_one_data_set(place, monkeypatch):
+    """Raising the number of one data set prepares this one anew; another, even a subclass with its own, stays."""
+    names = ("smnist", "image", "text")
+    before = {name: DATASETS[name](miniature=True).prepare(place, progress=False) for name in names}
+    monkeypatch.setattr(DATASETS["smnist"], "cache_format", DATASETS["smnist"].cache_format + 1)
+    assert DATASETS["smnist"](miniature=True).status(place).state == "preparable"
+    for name in ("image", "text"):
+        assert DATASETS[name](miniature=True).status(place).state == "ready"
+    again = DATASETS["smnist"](miniature=True).prepare(place, progress=False)
+    assert again.spec.fingerprint == before["smnist"].spec.fingerprint  # the data are the same

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources, vocabulary
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import Pairs, Ragged
 
@@ -46,11 +46,11 @@ class Retrieval(Dataset):
 
     l_max: int = 4000
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key: dict[str, Any]
         if self.miniature:
             key = {"l_max": self.l_max, "miniature": True}
-            return Plan(key, self._write_miniature, "generates papers", 1 << 20)
+            return Preparation(key, self._write_miniature, "generates papers", 1 << 20)
         folder = sources.folder_with(place.data, FOLDERS, FILES.values())
         if folder is None:
             where = f"It was looked for in {place.data}" if place.data else "No folder was named with --data"
@@ -58,12 +58,12 @@ class Retrieval(Dataset):
                 f"Retrieval needs the files {', '.join(FILES.values())}. {where} ({', '.join(FOLDERS)}). "
                 f"Get {RELEASE} (7.7 GB), unpack lra_release/tsv_data and name its folder with --data."
             )
-            return Plan({"l_max": self.l_max, "release": None}, _nothing, "", None, missing)
+            return Preparation({"l_max": self.l_max, "release": None}, _nothing, "", None, missing)
         sizes = {split: (folder / name).stat().st_size for split, name in FILES.items()}
         key = {"l_max": self.l_max, "release": sizes}
         originals = [folder / name for name in FILES.values()]
         size = sum(sizes.values()) // 8
-        return Plan(key, partial(self._write_release, folder), f"reads {folder}", size, originals=originals)
+        return Preparation(key, partial(self._write_release, folder), f"reads {folder}", size, originals=originals)
 
     def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
         rows = {
@@ -139,4 +139,4 @@ def read_release(path: Path) -> Iterator[Row]:
 
 
 def _nothing(writer: cache.Writer, progress: bool) -> None:
-    raise AssertionError("a plan that misses its source is never carried out")
+    raise AssertionError("a preparation without a source is never carried out")

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.splits import Signals, shuffled
 
@@ -41,21 +41,21 @@ class BIDMC(Dataset):
     measure: Literal["rr", "hr", "spo2"] = "spo2"
     seed: int = 0
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"measure": self.measure, "seed": self.seed, "miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates series", 20 << 20)
+            return Preparation(key, self._write_miniature, "generates series", 20 << 20)
         name = NAMES[self.measure]
         names = [file.format(name) for file in FILES]
         folder = sources.folder_with(place.data, (f"bidmc/{name}", f"BIDMC32{name}", "bidmc", "."), names)
         if folder:
             paths = [folder / file for file in names]
-            return Plan(key, partial(self._write, paths), f"reads {folder}", originals=paths)
+            return Preparation(key, partial(self._write, paths), f"reads {folder}", originals=paths)
         missing = (
             f"{' and '.join(names)} are not in {place.data or 'a folder that is named with --data'}: get them from "
             f"https://zenodo.org/record/{RECORDS[self.measure]} and put them into bidmc/{name} there."
         )
-        return Plan(key, partial(self._write, []), "", missing=missing)
+        return Preparation(key, partial(self._write, []), "", missing=missing)
 
     def _write(self, paths: list[Path], writer: cache.Writer, progress: bool) -> None:
         count = sum(1 for path in paths for _ in _rows(path))

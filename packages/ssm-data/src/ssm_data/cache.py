@@ -23,14 +23,14 @@ from filelock import FileLock
 
 from ssm_data.errors import DataError
 
-FORMAT = 3  # raised whenever the arrays of any data set would come out differently
+DIGEST_FORMAT = 3  # part of every fingerprint in every record of a run, and so never changed
 META = "meta.json"
 CHECKSUMS = ".sha256"  # suffix of files in an entry that tell where it comes from and are no part of its contents
 
 
-def digest(value: Any) -> str:
-    """Short stable hash of a JSON value."""
-    text = json.dumps([FORMAT, value], sort_keys=True, separators=(",", ":"))
+def digest(value: Any, number: int = DIGEST_FORMAT) -> str:
+    """Return a short hash of a JSON value and a format number; it is the same on every machine."""
+    text = json.dumps([number, value], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import EncodedImages, Images, Ragged
 from ssm_data.splits.pictures import decoded
@@ -45,18 +45,20 @@ class CelebA(Dataset):
 
     size: int = 128
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates images", 6 << 20)
+            return Preparation(key, self._write_miniature, "generates images", 6 << 20)
         folder = sources.folder_with(place.data, ("celeba", "CelebA", "."), MD5)
         images = _images(folder) if folder else None
         if folder is None or images is None:
             wanted = f"{IMAGES} or {IMAGES}.zip" if folder else f"{ATTRIBUTES} and {PARTITION}"
             where = folder or place.data or "a folder that is named with --data"
-            return Plan(key, partial(self._write, Path(), Path()), "", missing=f"{wanted} not in {where}. {HOW_TO}")
+            return Preparation(
+                key, partial(self._write, Path(), Path()), "", missing=f"{wanted} not in {where}. {HOW_TO}"
+            )
         originals = [folder / ATTRIBUTES, folder / PARTITION, images]
-        return Plan(key, partial(self._write, folder, images), f"reads {folder}", BYTES, originals=originals)
+        return Preparation(key, partial(self._write, folder, images), f"reads {folder}", BYTES, originals=originals)
 
     def _write(self, folder: Path, images: Path, writer: cache.Writer, progress: bool) -> None:
         labels = dict(read_list(folder / ATTRIBUTES, header=2))

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, sources
-from ssm_data.contract import SPLITS, Place, Plan
+from ssm_data.contract import SPLITS, Place, Preparation
 from ssm_data.corpus import Corpus
 from ssm_data.errors import DataError
 
@@ -38,14 +38,14 @@ class Enwik8(Corpus):
 
     l_max: int = 2048
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates sentences", 1 << 17)
+            return Preparation(key, self._write_miniature, "generates sentences", 1 << 17)
         found = self._find(place)
         sentence = f"reads {found}" if found else f"downloads {self.original.url}"
         originals = [found or place.cache / self.original.name]
-        return Plan(key, partial(self._write, place, found), sentence, SIZE, originals=originals)
+        return Preparation(key, partial(self._write, place, found), sentence, SIZE, originals=originals)
 
     def _find(self, place: Place) -> Path | None:
         """The unpacked file or the archive of it."""

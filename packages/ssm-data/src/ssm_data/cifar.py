@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources
-from ssm_data.contract import Dataset, Place, Plan, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import AugmentedImages, Images, Pixels, shuffled
 
@@ -71,16 +71,18 @@ class _Cifar(Dataset):
     std: ClassVar[float | np.ndarray]
     channels: ClassVar[int]
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         size = 60_000 * 1024 * self.channels
         if self.miniature:
-            return Plan({"miniature": True}, self._write_miniature, "generates images", size // 30)
+            return Preparation({"miniature": True}, self._write_miniature, "generates images", size // 30)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
         originals = [found or place.cache / ORIGINAL.name]
         if found and found.is_dir():
             originals = [found / name for name in MD5]
-        return Plan({"miniature": False}, partial(self._write, place, found), sentence, size, originals=originals)
+        return Preparation(
+            {"miniature": False}, partial(self._write, place, found), sentence, size, originals=originals
+        )
 
     def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         if found:

@@ -148,7 +148,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Preparation:
     """How a data set would be prepared at a place, found without network and without heavy work.
 
     ``key`` holds what decides the prepared arrays and so names the cache entry; ``write`` fills the
@@ -175,6 +175,8 @@ class Dataset(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    # Raise it in a class if its prepared arrays change under the same options; the other data sets stay prepared.
+    cache_format: ClassVar[int] = 3
 
     miniature: bool = False
     limit: dict[str, int] | None = field(default=None)
@@ -187,14 +189,17 @@ class Dataset(ABC):
                 raise ValueError(f"limit of {split} is {size}; it must be at least 1.")
 
     def status(self, place: Place) -> Status:
-        """What is there and what would be done; cheap, and no network."""
-        plan = self._plan(place)
-        entry = cache.find(self._folder(place, plan))
+        """Say what is there and what :meth:`prepare` would do. Read little, and nothing from the network."""
+        try:
+            preparation = self._planned(place)
+        except DataError as error:
+            return Status("missing", str(error), None)
+        entry = cache.find(self._folder(place, preparation))
         if entry is not None:
             return Status("ready", f"prepared in {entry.folder}", entry.size)
-        if plan.missing:
-            return Status("missing", plan.missing, plan.size)
-        return Status("preparable", plan.sentence, plan.size)
+        if preparation.missing:
+            return Status("missing", preparation.missing, preparation.size)
+        return Status("preparable", preparation.sentence, preparation.size)
 
     def prepare(self, place: Place, progress: bool = True) -> Prepared:
         """Obtains, verifies and converts what is not prepared yet, and opens it.
@@ -204,18 +209,18 @@ class Dataset(ABC):
         Raises:
             DataError: a source is missing, broken or not the published one.
         """
-        plan = self._plan(place)
-        folder = self._folder(place, plan)
+        preparation = self._planned(place)
+        folder = self._folder(place, preparation)
         entry = cache.find(folder)
         if entry is None:
-            if plan.missing:
-                raise DataError(plan.missing)
+            if preparation.missing:
+                raise DataError(preparation.missing)
 
             def write(writer: cache.Writer) -> None:
-                plan.write(writer, progress)
-                originals.record(writer.folder, plan.originals, progress)
+                preparation.write(writer, progress)
+                originals.record(writer.folder, preparation.originals, progress)
 
-            entry = cache.build(folder, plan.key, write)
+            entry = cache.build(folder, preparation.key, write)
         return self._open(entry)
 
     def verify(self, place: Place, progress: bool = True) -> list[str]:
@@ -224,15 +229,28 @@ class Dataset(ABC):
         Raises:
             DataError: the data are not prepared.
         """
-        folder = self._folder(place, self._plan(place))
+        folder = self._folder(place, self._planned(place))
         entry = cache.find(folder)
         if entry is None:
             state = "not whole" if folder.exists() else "not there"
             raise DataError(f"{folder} is {state}; prepare the data and verify them again.")
         return [*entry.verify(), *originals.verify(entry.folder, progress)]
 
-    def _folder(self, place: Place, plan: Plan) -> Path:
-        return place.cache / self.name / cache.digest(plan.key)
+    def _planned(self, place: Place) -> Preparation:
+        """Return the preparation at a place.
+
+        Raises:
+            DataError: a file or folder that decides it cannot be read.
+        """
+        try:
+            return self._preparation(place)
+        except OSError as error:
+            raise DataError(
+                f"The files of {self.title} cannot be looked for: {error}; mend it and try again."
+            ) from error
+
+    def _folder(self, place: Place, preparation: Preparation) -> Path:
+        return place.cache / self.name / cache.digest(preparation.key, self.cache_format)
 
     def _generated_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """How much of generated splits is needed."""
@@ -261,8 +279,15 @@ class Dataset(ABC):
         classes: Sequence[str] = (),
         symbols: Sequence[str] = (),
         writing: Literal["", "characters", "expression"] = "",
+        view: Mapping[str, Any] | None = None,
     ) -> Prepared:
-        """Opened splits of a classification task, with their spec; ``l_max`` or ``axes`` give the size of an input."""
+        """Return opened splits of a classification task with their spec.
+
+        Args:
+            l_max, axes: size of an input; give one of them.
+            view: options that decide how the stored arrays are read; they become part of the fingerprint.
+        """
+        seen = [] if view is None else [dict(view)]
         labels = splits["test"].labels
         shares = labels.mean(axis=0) if target == "labels" else np.bincount(labels) / len(labels)
         if self.miniature and tokens:
@@ -281,13 +306,13 @@ class Dataset(ABC):
             metric="accuracy",
             chance=float(np.maximum(shares, 1 - shares).mean() if target == "labels" else shares.max()),
             sizes={name: len(split) for name, split in splits.items()},
-            fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
+            fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values()), *seen]),
             axes=axes,
         )
         return Prepared(spec, splits, classes, symbols, writing)
 
     @abstractmethod
-    def _plan(self, place: Place) -> Plan: ...
+    def _preparation(self, place: Place) -> Preparation: ...
 
     @abstractmethod
     def _open(self, entry: cache.Entry) -> Prepared: ...

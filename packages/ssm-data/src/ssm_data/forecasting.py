@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.splits import Horizons
 
@@ -41,18 +41,18 @@ class _Forecast(Dataset):
     past: int = 384
     future: int = 96
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"file": self._file, "miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates a series", 1 << 17)
+            return Preparation(key, self._write_miniature, "generates a series", 1 << 17)
         folders = (self.name, "informer", "ETT-small", "ETDataset/ETT-small", ".")
         folder = sources.folder_with(place.data, folders, [self._file])
         if folder:
             path = folder / self._file
-            return Plan(key, partial(self._write, path), f"reads {path}", 24 * self.rows, originals=[path])
+            return Preparation(key, partial(self._write, path), f"reads {path}", 24 * self.rows, originals=[path])
         where = place.data or "a folder that is named with --data"
         missing = f"{self._file} ({self.rows:,} rows) is not in {where}: {self.how_to}"
-        return Plan(key, partial(self._write, Path()), "", missing=missing)
+        return Preparation(key, partial(self._write, Path()), "", missing=missing)
 
     @property
     def _file(self) -> str:

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel
-from ssm_data.contract import Dataset, Place, Plan, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import AugmentedClips, Clips, Ragged, Videos, shuffled
 from ssm_data.splits.pictures import film
@@ -68,19 +68,19 @@ class HMDB51(Dataset):
     seconds: float = 2.0
     magnitude: float = 7.0
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"split": self.split, "miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates videos", 10 << 20)
+            return Preparation(key, self._write_miniature, "generates videos", 10 << 20)
         folder, lists = find(place)
         if folder is None or lists is None:
             lacking = "list of splits" if folder else "videos"
             missing = f"{place.data or 'A folder that is named with --data'} holds no {lacking} of {self.title}."
             packed = [name for name in ARCHIVES if place.data and next(place.data.rglob(name), None)]
             remedy = f"{' and '.join(packed)} cannot be read: {UNPACK}." if packed else HOW_TO
-            return Plan(key, partial(self._write, Path(), Path()), "", missing=f"{missing} {remedy}")
+            return Preparation(key, partial(self._write, Path(), Path()), "", missing=f"{missing} {remedy}")
         originals = [*folder.glob("*/*.avi"), *lists.glob(f"*{self._suffix}")]
-        return Plan(key, partial(self._write, folder, lists), f"reads {folder}", 2 << 30, originals=originals)
+        return Preparation(key, partial(self._write, folder, lists), f"reads {folder}", 2 << 30, originals=originals)
 
     def _write(self, folder: Path, lists: Path, writer: cache.Writer, progress: bool) -> None:
         classes = sorted(path.name.removesuffix(self._suffix) for path in lists.glob(f"*{self._suffix}"))

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources
-from ssm_data.contract import Dataset, Place, Plan, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import AugmentedImages, ImageFiles, Images, Ragged
 
@@ -54,15 +54,15 @@ class ImageNet(Dataset):
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}; it must be at least 1.")
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         if self.miniature:
-            return Plan({"miniature": True}, self._write_miniature, "generates images", 6 << 20)
+            return Preparation({"miniature": True}, self._write_miniature, "generates images", 6 << 20)
         folder = sources.folder_with(place.data, PLACES, PARTS)
         if folder is None:
             where = f"{place.data} holds no folder with train and val" if place.data else "No folder is named"
-            return Plan({}, partial(self._write, Path()), "", missing=f"{where} of {self.title}. {HOW_TO}")
+            return Preparation({}, partial(self._write, Path()), "", missing=f"{where} of {self.title}. {HOW_TO}")
         root = folder.resolve()
-        return Plan({"root": str(root)}, partial(self._write, root), f"lists the files of {root}", 80 << 20)
+        return Preparation({"root": str(root)}, partial(self._write, root), f"lists the files of {root}", 80 << 20)
 
     def _write(self, root: Path, writer: cache.Writer, progress: bool) -> None:
         classes = sorted(path.name for path in (root / PARTS[0]).iterdir() if path.is_dir())

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources, vocabulary
-from ssm_data.contract import Dataset, Place, Plan, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import Ragged, Sequences, shuffled
 
@@ -63,16 +63,16 @@ class Text(Dataset):
     min_freq: int = 15
     validation: Literal["held-out", "test"] = "held-out"
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"l_max": self.l_max, "min_freq": self.min_freq, "miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates reviews", 1 << 20)
+            return Preparation(key, self._write_miniature, "generates reviews", 1 << 20)
         found = find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} from the hub, or else {ORIGINAL.url}"
         originals = [found or place.cache / ORIGINAL.name]
         if found and found.is_dir():
             originals = [found / split / label for split, label in PARTS]
-        return Plan(key, partial(self._write, place, found), sentence, 70 << 20, originals=originals)
+        return Preparation(key, partial(self._write, place, found), sentence, 70 << 20, originals=originals)
 
     def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
         if found:

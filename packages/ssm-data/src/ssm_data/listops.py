@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import cache, parallel, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.generators import listops as generator
 from ssm_data.splits import Ragged, Sequences
@@ -48,19 +48,19 @@ class ListOps(Dataset):
     l_max: int = 2048
     seed: int = 0
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         if not self.miniature and (files := _release(place)):
             sizes = {split: path.stat().st_size for split, path in files.items()}
             key = {"release": sizes, "l_max": self.l_max}
             sentence = f"reads the release's files in {files['train'].parent}"
             size = sum(sizes.values()) // 3
-            return Plan(key, partial(self._write_release, files), sentence, size, originals=[*files.values()])
+            return Preparation(key, partial(self._write_release, files), sentence, size, originals=[*files.values()])
         grammar = MINIATURE_GRAMMAR if self.miniature else generator.Grammar()
         rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "l_max": self.l_max, "grammar": asdict(grammar)}
         size = sum(rows.values()) * (grammar.min_length + grammar.max_length) // 2
         sentence = f"generates {sum(rows.values()):,} expressions"
-        return Plan(key, partial(self._write_generated, rows, grammar), sentence, size)
+        return Preparation(key, partial(self._write_generated, rows, grammar), sentence, size)
 
     def _write_generated(
         self, rows: dict[str, int], grammar: generator.Grammar, writer: cache.Writer, progress: bool

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, sources
-from ssm_data.contract import Dataset, Place, Plan, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import Pixels, shuffled
 
@@ -46,14 +46,14 @@ class SequentialMNIST(Dataset):
     name: ClassVar[str] = "smnist"
     title: ClassVar[str] = "sMNIST"
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature, **self._order_key()}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates images", 1 << 20)
+            return Preparation(key, self._write_miniature, "generates images", 1 << 20)
         found = _find(place)
         sentence = f"reads {found}" if found else f"downloads {URL}"
         originals = [(found or place.cache) / original.name for original in ORIGINALS.values()]
-        return Plan(key, partial(self._write, place, found), sentence, IMAGES * PIXELS, originals=originals)
+        return Preparation(key, partial(self._write, place, found), sentence, IMAGES * PIXELS, originals=originals)
 
     def _order_key(self) -> dict[str, str | int]:
         return {}

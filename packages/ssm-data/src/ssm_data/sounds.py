@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ssm_data import audio, cache, miniatures, parallel, speech_commands
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.corpus import constant_guess
 from ssm_data.errors import DataError
 from ssm_data.splits import Generated, Ragged
@@ -74,15 +74,15 @@ class SC09(_Sound):
     name: ClassVar[str] = "sc09"
     title: ClassVar[str] = "SC09"
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"quantization": self.quantization, "miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates sounds", 5 << 20)
+            return Preparation(key, self._write_miniature, "generates sounds", 5 << 20)
         found = speech_commands.find(place)
         sentence = f"reads {found}" if found else f"downloads {speech_commands.ORIGINAL.url}"
         size = sum(PUBLISHED09.values()) * RATE
         originals = speech_commands.originals(place, found, DIGITS)
-        return Plan(key, partial(self._write, place, found), sentence, size, originals=originals)
+        return Preparation(key, partial(self._write, place, found), sentence, size, originals=originals)
 
     def _write(self, place: Place, source: Path | None, writer: cache.Writer, progress: bool) -> None:
         if source is None:
@@ -125,20 +125,20 @@ class AudioFolder(_Sound):
     folder: str = "audio"
     l_max: int = 131_072
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key: dict[str, Any] = {
             "quantization": self.quantization,
             "l_max": self.l_max,
             "miniature": self.miniature,
         }
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates sounds", 5 << 20)
+            return Preparation(key, self._write_miniature, "generates sounds", 5 << 20)
         root = (place.data or Path()) / self.folder
         files = sound_files(root) if place.data else []
         key["files"] = [[path.relative_to(root).as_posix(), path.stat().st_size] for path in files]
         missing = "" if files else self._missing(place)
         sentence = f"reads {len(files):,} files of {root}"
-        return Plan(key, partial(self._write, files), sentence, missing=missing, originals=files)
+        return Preparation(key, partial(self._write, files), sentence, missing=missing, originals=files)
 
     def _missing(self, place: Place) -> str:
         where = f"{place.data} holds no folder {self.folder} of" if place.data else "No folder is named that holds"

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ssm_data import audio, cache, miniatures, parallel, sources
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import Signals
 
@@ -78,15 +78,15 @@ class _SpeechCommands(Dataset):
         if not 0 <= self.dropped < 100:
             raise ValueError(f"dropped is {self.dropped}; it is a percentage from 0 to below 100.")
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"mfcc": self.mfcc, "miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates sounds", 10 << 20)
+            return Preparation(key, self._write_miniature, "generates sounds", 10 << 20)
         found = find(place)
         sentence = f"reads {found}" if found else f"downloads {ORIGINAL.url}"
         clip = FRAMES * COEFFICIENTS * 4 if self.mfcc else LENGTH * 2
         size = sum(PUBLISHED35.values()) * clip
-        return Plan(
+        return Preparation(
             key, partial(self._write, place, found), sentence, size, originals=originals(place, found, self.words)
         )
 

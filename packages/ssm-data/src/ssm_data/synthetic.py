@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ssm_data import cache
-from ssm_data.contract import SPLITS, Dataset, Place, Plan, Prepared, Spec
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.splits import EndlessSynthetic, Synthetic
 
 Example = tuple[np.ndarray, np.ndarray]
@@ -45,9 +45,9 @@ class _Task(Dataset):
 
     seed: int = 0
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         options = {name: value for name, value in asdict(self).items() if name != "limit"}
-        return Plan(options, self._write, "generates examples as they are read", 1 << 20)
+        return Preparation(options, self._write, "generates examples as they are read", 1 << 20)
 
     def _splits(self) -> dict[str, Synthetic]:
         sizes = self._generated_sizes(MINIATURE if self.miniature else self.sizes)

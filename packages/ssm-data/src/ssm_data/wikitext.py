@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import cache, miniatures, parallel, sources, vocabulary
-from ssm_data.contract import SPLITS, Place, Plan
+from ssm_data.contract import SPLITS, Place, Preparation
 from ssm_data.corpus import Corpus
 from ssm_data.errors import DataError
 
@@ -38,17 +38,17 @@ class WikiText103(Corpus):
     words: ClassVar[int] = 267_735
     megabytes: ClassVar[float] = 181
 
-    def _plan(self, place: Place) -> Plan:
+    def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature}
         if self.miniature:
-            return Plan(key, self._write_miniature, "generates sentences", 1 << 18)
+            return Preparation(key, self._write_miniature, "generates sentences", 1 << 18)
         found = self._find(place)
         sentence = f"reads {found}" if found else f"downloads {HUB} ({self.name}-v1) from the hub"
         originals = [found] if found and found.is_file() else []
         if found and found.is_dir():
             originals = [found / naming.format(stem) for naming in NAMINGS for stem in STEMS.values()]
         size = 4 * sum(self.published.values())
-        return Plan(key, partial(self._write, found), sentence, size, originals=originals)
+        return Preparation(key, partial(self._write, found), sentence, size, originals=originals)
 
     def _find(self, place: Place) -> Path | None:
         """The folder of the three files or an archive of it."""
