@@ -18,7 +18,7 @@ import yaml
 from PIL import Image as Picture
 from ssm_bench import catalog
 from ssm_bench.cli import main
-from ssm_data import cifar, imdb, pathfinder
+from ssm_data.datasets import cifar10, pathfinder, text
 
 RNG = np.random.default_rng(0)
 TASKS = {
@@ -59,25 +59,25 @@ def data(tmp_path, monkeypatch):
     """Small originals of all tasks, whose checksums are published."""
     root = tmp_path / "data"
     batches = {}
-    for name in cifar.MD5:
+    for name in cifar10.MD5:
         content = {b"data": RNG.integers(0, 256, (20, 3072), dtype=np.uint8), b"labels": list(range(10)) * 2}
         batches[name] = pickle.dumps(content, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    write_archive(root / "cifar-10-python.tar.gz", {f"{cifar.FOLDER}/{name}": batches[name] for name in batches})
-    monkeypatch.setattr(cifar, "BATCH", 20)
-    monkeypatch.setattr(cifar, "MD5", {name: hashlib.md5(content).hexdigest() for name, content in batches.items()})
+    write_archive(root / "cifar-10-python.tar.gz", {f"{cifar10.FOLDER}/{name}": batches[name] for name in batches})
+    monkeypatch.setattr(cifar10, "BATCH", 20)
+    monkeypatch.setattr(cifar10, "MD5", {name: hashlib.md5(content).hexdigest() for name, content in batches.items()})
     published = {}
     for split in ("train", "test"):
         reviews = []
-        for label, name in enumerate(imdb.CLASSES):
+        for label, name in enumerate(text.CLASSES):
             folder = root / "aclImdb" / split / name
             folder.mkdir(parents=True)
             for number in range(10):
-                text = f"{name} review {number} of {split}"
-                (folder / f"{number}_1.txt").write_text(text)
-                reviews.append((label, text.encode()))
-        joined = b"".join(bytes([label]) + text + b"\0" for label, text in sorted(reviews))
+                review = f"{name} review {number} of {split}"
+                (folder / f"{number}_1.txt").write_text(review)
+                reviews.append((label, review.encode()))
+        joined = b"".join(bytes([label]) + review + b"\0" for label, review in sorted(reviews))
         published[split] = hashlib.sha256(joined).hexdigest()
-    monkeypatch.setattr(imdb, "PUBLISHED", published)
+    monkeypatch.setattr(text, "PUBLISHED", published)
     release = root / "pathfinder32" / pathfinder.DIFFICULTY
     (release / "imgs" / "0").mkdir(parents=True)
     (release / "metadata").mkdir()
@@ -116,7 +116,7 @@ def truncate(path):
 
 def change_a_batch(path):
     members = read_archive(path)
-    members[f"{cifar.FOLDER}/data_batch_2"] += b"x"
+    members[f"{cifar10.FOLDER}/data_batch_2"] += b"x"
     write_archive(path, members)
 
 
@@ -271,12 +271,12 @@ def test_originals_may_be_removed_together_but_not_alone(cache, data, capsys):
     check = subprocess.run(["sha256sum", "--check", entry / "originals.sha256"], capture_output=True, text=True)
     assert check.stdout.count(": OK") == 19
     capsys.readouterr()
-    from ssm_data import originals
+    from ssm_data import original_checksums
 
-    (sentence,) = originals.verify(entry, progress=False)
+    (sentence,) = original_checksums.verify(entry, progress=False)
     assert "3.wav" in sentence
     shutil.rmtree(data / "music")
-    assert originals.verify(entry, progress=False) == []
+    assert original_checksums.verify(entry, progress=False) == []
 
 
 def test_show_draws_and_says_what_is_wrong(cache, tmp_path, capsys):

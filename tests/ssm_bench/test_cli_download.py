@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from ssm_bench.cli import main
-from ssm_data import mnist, sources
+from ssm_data import downloads
+from ssm_data.datasets import mnist
 
 GET = ["data", "get", "scifar", "--task", "smnist"]
 SHAPES = {"train_images": (50, 28, 28), "train_labels": (50,), "test_images": (20, 28, 28), "test_labels": (20,)}
@@ -43,7 +44,7 @@ def server(monkeypatch):
         content = idx(SHAPES[name])
         server.files[f"/{original.name}"] = content
         url = f"http://127.0.0.1:{server.server_port}/{original.name}"
-        published[name] = sources.Published(url, len(content), hashlib.md5(content).hexdigest())
+        published[name] = downloads.Published(url, len(content), hashlib.md5(content).hexdigest())
     monkeypatch.setattr(mnist, "ORIGINALS", published)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

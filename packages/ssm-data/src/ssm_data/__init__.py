@@ -4,24 +4,27 @@
 data and :func:`ssm_data.batches.loader` its batches. Options and status need no torch.
 """
 
-from ssm_data.aan import Retrieval
-from ssm_data.bidmc import BIDMC
-from ssm_data.celeba import CelebA
-from ssm_data.characters import Enwik8, Text8
-from ssm_data.cifar import CIFAR, Image, SequentialCIFAR
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache
+from ssm_data.datasets.audio_folder import AudioFolder, Beethoven, YouTubeMix
+from ssm_data.datasets.bidmc import BIDMC
+from ssm_data.datasets.celeba import CelebA
+from ssm_data.datasets.cifar import CIFAR
+from ssm_data.datasets.enwik8 import Enwik8, Text8
+from ssm_data.datasets.forecasting import ECL, ETTHourly, ETTMinutely, Weather
+from ssm_data.datasets.hmdb51 import HMDB51
+from ssm_data.datasets.image import Image
+from ssm_data.datasets.imagenet import ImageNet
+from ssm_data.datasets.listops import ListOps
+from ssm_data.datasets.mnist import PermutedMNIST, SequentialMNIST
+from ssm_data.datasets.pathfinder import Pathfinder, PathX
+from ssm_data.datasets.retrieval import Retrieval
+from ssm_data.datasets.sc09 import SC09
+from ssm_data.datasets.scifar import SequentialCIFAR
+from ssm_data.datasets.speech_commands import SpeechCommands10, SpeechCommands35
+from ssm_data.datasets.synthetic import Adding, Copying, Delay, Reconstruct
+from ssm_data.datasets.text import Text
+from ssm_data.datasets.wikitext import WikiText2, WikiText103
 from ssm_data.errors import DataError
-from ssm_data.forecasting import ECL, ETTHourly, ETTMinutely, Weather
-from ssm_data.hmdb import HMDB51
-from ssm_data.imagenet import ImageNet
-from ssm_data.imdb import Text
-from ssm_data.listops import ListOps
-from ssm_data.mnist import PermutedMNIST, SequentialMNIST
-from ssm_data.pathfinder import Pathfinder, PathX
-from ssm_data.sounds import SC09, AudioFolder, Beethoven, YouTubeMix
-from ssm_data.speech_commands import SpeechCommands10, SpeechCommands35
-from ssm_data.synthetic import Adding, Copying, Delay, Reconstruct
-from ssm_data.wikitext import WikiText2, WikiText103
 
 DATASETS: dict[str, type[Dataset]] = {
     dataset.name: dataset

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ssm_data import cache, originals
+from ssm_data import cache, original_checksums
 from ssm_data.errors import DataError
 from ssm_data.splits import Labelled, Split
 
@@ -218,7 +218,7 @@ class Dataset(ABC):
 
             def write(writer: cache.Writer) -> None:
                 preparation.write(writer, progress)
-                originals.record(writer.folder, preparation.originals, progress)
+                original_checksums.record(writer.folder, preparation.originals, progress)
 
             entry = cache.build(folder, preparation.key, write)
         return self._open(entry)
@@ -234,7 +234,7 @@ class Dataset(ABC):
         if entry is None:
             state = "not whole" if folder.exists() else "not there"
             raise DataError(f"{folder} is {state}; prepare the data and verify them again.")
-        return [*entry.verify(), *originals.verify(entry.folder, progress)]
+        return [*entry.verify(), *original_checksums.verify(entry.folder, progress)]
 
     def _planned(self, place: Place) -> Preparation:
         """Return the preparation at a place.

@@ -1,6 +1,7 @@
 """Splits of prepared data: examples by number, read from memory-mapped arrays or drawn when they are read."""
 
 from ssm_data.splits.base import Endless, Labelled, Ragged, Selection, Split, shuffled
+from ssm_data.splits.drawn import EndlessSynthetic, Synthetic
 from ssm_data.splits.pictures import (
     AugmentedClips,
     AugmentedImages,
@@ -11,7 +12,6 @@ from ssm_data.splits.pictures import (
     Videos,
 )
 from ssm_data.splits.reals import Horizons, Pixels, Signals
-from ssm_data.splits.synthetic import EndlessSynthetic, Synthetic
 from ssm_data.splits.tokens import Generated, Pairs, Sequences, Stream, Window
 
 __all__ = [

@@ -1,0 +1,119 @@
+"""Sound files of a folder, to be generated sample by sample: any folder, the Beethoven sonatas, YouTubeMix.
+
+Goel et al., "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729, section 5).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ssm_data import audio, cache, parallel
+from ssm_data.contract import SPLITS, Place, Preparation, Prepared
+from ssm_data.datasets.quantized_sound import QuantizedSound
+from ssm_data.errors import DataError
+from ssm_data.splits import Ragged
+
+RATE = 16_000
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SHARES = (0.88, 0.94)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioFolder(QuantizedSound):
+    """Any folder of sound files, cut into pieces of one length; of the files 88, 6 and 6 percent are the splits.
+
+    Args:
+        folder: name of the folder below ``--data``; its files come in the order of their names and numbers.
+        l_max: samples of a piece, at 16 kHz; what remains of a file is left out.
+    """
+
+    name: ClassVar[str] = "audio-folder"
+    title: ClassVar[str] = "Folder of sounds"
+    how_to: ClassVar[str] = ""
+
+    folder: str = "audio"
+    l_max: int = 131_072
+
+    def _preparation(self, place: Place) -> Preparation:
+        key: dict[str, Any] = {
+            "quantization": self.quantization,
+            "l_max": self.l_max,
+            "miniature": self.miniature,
+        }
+        if self.miniature:
+            return Preparation(key, self._write_miniature, "generates sounds", 5 << 20)
+        root = (place.data or Path()) / self.folder
+        files = sound_files(root) if place.data else []
+        key["files"] = [[path.relative_to(root).as_posix(), path.stat().st_size] for path in files]
+        missing = "" if files else self._missing(place)
+        sentence = f"reads {len(files):,} files of {root}"
+        return Preparation(key, partial(self._write, files), sentence, missing=missing, originals=files)
+
+    def _missing(self, place: Place) -> str:
+        where = f"{place.data} holds no folder {self.folder} of" if place.data else "No folder is named that holds"
+        return f"{where} sound files ({', '.join(SUFFIXES)}). {self.how_to}Name the folder above it with --data."
+
+    def _write(self, files: list[Path], writer: cache.Writer, progress: bool) -> None:
+        pieces: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+        cuts = [int(share * len(files)) for share in SHARES]
+        results = parallel.tracked(
+            (self._pieces(path) for path in files), len(files), title=f"{self.title}: reading", progress=progress
+        )
+        for number, found in enumerate(results):
+            pieces[SPLITS[np.searchsorted(cuts, number, side="right")]].extend(found)
+        if empty := [split for split in SPLITS if not pieces[split]]:
+            raise DataError(
+                f"The {len(files):,} files of {self.folder} give no piece of {self.l_max:,} samples for "
+                f"{', '.join(empty)}; give more or longer files, or a smaller l_max."
+            )
+        for split in SPLITS:
+            Ragged.store(writer, split, pieces[split])
+
+    def _pieces(self, path: Path) -> list[np.ndarray]:
+        samples = audio.mono(path, RATE)
+        starts = range(0, len(samples) - self.l_max + 1, self.l_max)
+        return [audio.quantize(samples[start : start + self.l_max], self.quantization) for start in starts]
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        return self._opened(entry, l_max=self.l_max, lengths=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beethoven(AudioFolder):
+    """The 32 piano sonatas in pieces of eight seconds, linear steps."""
+
+    name: ClassVar[str] = "beethoven"
+    title: ClassVar[str] = "Beethoven"
+    how_to: ClassVar[str] = "Get its files (10 hours) from https://huggingface.co/datasets/krandiash/beethoven. "
+
+    folder: str = "beethoven"
+    l_max: int = 128_000
+    quantization: audio.Quantization = "linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class YouTubeMix(AudioFolder):
+    """Four hours of piano music in pieces of 131,072 samples."""
+
+    name: ClassVar[str] = "youtubemix"
+    title: ClassVar[str] = "YouTubeMix"
+    how_to: ClassVar[str] = "Get its files (4 hours) from https://huggingface.co/datasets/krandiash/youtubemix. "
+
+    folder: str = "youtubemix"
+
+
+def sound_files(root: Path) -> list[Path]:
+    """The sound files in a folder and below it, numbers in their names in numerical order."""
+    files = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES]
+    return sorted(files, key=lambda path: _natural(path.relative_to(root).as_posix()))
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]

@@ -1,0 +1,134 @@
+"""BIDMC: heart rate, respiratory rate or blood oxygen of a patient from half a minute of two signals.
+
+Pimentel et al., "Toward a Robust Estimation of Respiratory Rate From Pulse Oximeters" (2016); the series are
+those of Tan et al., "Monash University, UEA, UCR Time Series Regression Archive" (arXiv:2006.10996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ssm_data import archives, cache, parallel
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
+from ssm_data.errors import DataError
+from ssm_data.generators import miniatures
+from ssm_data.splits import Signals, shuffled
+
+NAMES = {"rr": "RR", "hr": "HR", "spo2": "SpO2"}
+RECORDS = {"rr": 4001463, "hr": 4001456, "spo2": 4001464}
+FILES = ("BIDMC32{}_TRAIN.ts", "BIDMC32{}_TEST.ts")
+LENGTH, CHANNELS = 4000, 2
+SHARES = (0.7, 0.85)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIDMC(Dataset):
+    """Series of 4,000 samples of the pulse and the heart's currents; 70, 15 and 15 percent of all, seeded.
+
+    Args:
+        measure: what is asked for: ``rr`` and ``hr`` a minute, or ``spo2`` in percent.
+        seed: of the splits.
+    """
+
+    name: ClassVar[str] = "bidmc"
+    title: ClassVar[str] = "BIDMC"
+
+    measure: Literal["rr", "hr", "spo2"] = "spo2"
+    seed: int = 0
+
+    def _preparation(self, place: Place) -> Preparation:
+        key = {"measure": self.measure, "seed": self.seed, "miniature": self.miniature}
+        if self.miniature:
+            return Preparation(key, self._write_miniature, "generates series", 20 << 20)
+        name = NAMES[self.measure]
+        names = [file.format(name) for file in FILES]
+        folder = archives.folder_with(place.data, (f"bidmc/{name}", f"BIDMC32{name}", "bidmc", "."), names)
+        if folder:
+            paths = [folder / file for file in names]
+            return Preparation(key, partial(self._write, paths), f"reads {folder}", originals=paths)
+        missing = (
+            f"{' and '.join(names)} are not in {place.data or 'a folder that is named with --data'}: get them from "
+            f"https://zenodo.org/record/{RECORDS[self.measure]} and put them into bidmc/{name} there."
+        )
+        return Preparation(key, partial(self._write, []), "", missing=missing)
+
+    def _write(self, paths: list[Path], writer: cache.Writer, progress: bool) -> None:
+        count = sum(1 for path in paths for _ in _rows(path))
+        signals = writer.empty("signals", (count, LENGTH, CHANNELS), np.float32)
+        targets = np.zeros(count, dtype=np.float32)
+        rows = ((path, number, row) for path in paths for number, row in _rows(path))
+        for i, (path, number, row) in enumerate(
+            parallel.tracked(rows, count, title="BIDMC: reading", progress=progress)
+        ):
+            signals[i], targets[i] = parsed(row, f"line {number} of {path}")
+        self._store(writer, targets)
+
+    def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
+        waves, pitches = zip(*miniatures.tones(10).values(), strict=True)
+        signals = np.concatenate(waves).astype(np.float32)[:, :, None] / 2**12
+        writer.array("signals", np.concatenate([signals, -signals], axis=2))
+        self._store(writer, np.concatenate(pitches).astype(np.float32))
+
+    def _store(self, writer: cache.Writer, targets: np.ndarray) -> None:
+        writer.array("targets", targets)
+        order = shuffled(len(targets), self.seed)
+        cuts = [int(share * len(order)) for share in SHARES]
+        for split, index in zip(SPLITS, np.split(order, cuts), strict=True):
+            writer.array(split, np.sort(index))
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        signals, targets = entry.array("signals"), entry.array("targets")
+        zero, one = np.zeros(CHANNELS, dtype=np.float32), np.ones(CHANNELS, dtype=np.float32)
+        splits = {}
+        for split in SPLITS:
+            index = entry.array(split)
+            splits[split] = Signals(index[self._subset(split, len(index))], targets, signals, zero, one)
+        spec = Spec(
+            tokens=False,
+            d_input=CHANNELS,
+            d_output=1,
+            target="value",
+            l_max=signals.shape[1],
+            l_output=0,
+            lengths=False,
+            pair=False,
+            stream=False,
+            metric="mse",
+            chance=float(np.var(splits["test"].labels, dtype=np.float64)),
+            sizes={name: len(split) for name, split in splits.items()},
+            fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),
+        )
+        return Prepared(spec, splits)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of data in a ``.ts`` file; its header ends with ``@data``."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = enumerate(file, 1)
+        for _, line in lines:
+            if line.strip().lower() == "@data":
+                break
+        yield from ((number, line.strip()) for number, line in lines if line.strip())
+
+
+def parsed(row: str, where: str) -> tuple[np.ndarray, float]:
+    """Series (4000, 2) float32 and target of a line: channels and target between colons.
+
+    Raises:
+        DataError: the line holds something else.
+    """
+    *channels, target = row.split(":")
+    try:
+        series = np.array([channel.split(",") for channel in channels], dtype=np.float32)
+        value = float(target)
+    except ValueError as error:
+        raise DataError(f"{where} is not a series and its target ({error}); get the file again.") from error
+    if series.shape != (CHANNELS, LENGTH):
+        raise DataError(f"{where} has the shape {series.shape}, not {(CHANNELS, LENGTH)}; get the file again.")
+    return series.T, value

@@ -1,0 +1,44 @@
+"""CIFAR-10 in two dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ssm_data import cache
+from ssm_data.contract import Prepared
+from ssm_data.datasets.cifar10 import CIFAR10, MEAN, STD
+from ssm_data.splits import AugmentedImages, Images
+
+MARGIN = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIFAR(CIFAR10):
+    """Colour images of ten classes in two dimensions, 32 by 32, each channel standardised.
+
+    ``Prepared.downsampled`` gives them at 16 by 16 or 8 by 8, for a change of resolution or for progressive resizing.
+
+    Args:
+        augment: shift train images by up to 4 pixels and flip half of them.
+    """
+
+    name: ClassVar[str] = "cifar"
+    title: ClassVar[str] = "CIFAR-10"
+
+    augment: bool = True
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        from ssm_data import vision
+
+        moments = (MEAN.tolist(), STD.tolist())
+        splits: dict[str, Images] = {}
+        for split, (index, labels, images) in self._parts(entry):
+            if split == "train" and self.augment:
+                splits[split] = AugmentedImages(index, labels, images, vision.shifted(images.shape[1], MARGIN, moments))
+            else:
+                splits[split] = Images(index, labels, images, vision.plain(moments))
+        axes = images.shape[1:3]
+        return self._prepared(
+            entry, splits, tokens=False, d_input=self.channels, d_output=10, axes=axes, classes=self._classes
+        )

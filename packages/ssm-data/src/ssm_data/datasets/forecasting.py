@@ -1,0 +1,200 @@
+"""Forecasting: the next values of a series from those before, of electricity transformers, weather, and clients.
+
+Zhou et al., "Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting"
+(arXiv:2012.07436, section 4); the univariate setting.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ssm_data import archives, cache
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
+from ssm_data.errors import DataError
+from ssm_data.generators import miniatures
+from ssm_data.splits import Horizons
+
+MONTH = 30 * 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Forecast(Dataset):
+    """One series and its time of day, week, month and year; the values of the horizon are asked for.
+
+    An input has ``past + future`` steps, of which the last ``future`` are zero.
+
+    Args:
+        past: steps that are known.
+        future: steps of the horizon.
+    """
+
+    files: ClassVar[tuple[str, ...]]
+    column: ClassVar[str]
+    rows: ClassVar[int]
+    how_to: ClassVar[str]
+
+    past: int = 384
+    future: int = 96
+
+    def _preparation(self, place: Place) -> Preparation:
+        key = {"file": self._file, "miniature": self.miniature}
+        if self.miniature:
+            return Preparation(key, self._write_miniature, "generates a series", 1 << 17)
+        folders = (self.name, "informer", "ETT-small", "ETDataset/ETT-small", ".")
+        folder = archives.folder_with(place.data, folders, [self._file])
+        if folder:
+            path = folder / self._file
+            return Preparation(key, partial(self._write, path), f"reads {path}", 24 * self.rows, originals=[path])
+        where = place.data or "a folder that is named with --data"
+        missing = f"{self._file} ({self.rows:,} rows) is not in {where}: {self.how_to}"
+        return Preparation(key, partial(self._write, Path()), "", missing=missing)
+
+    @property
+    def _file(self) -> str:
+        return self.files[0]
+
+    def _write(self, path: Path, writer: cache.Writer, progress: bool) -> None:
+        times, values = read(path, self.column)
+        if len(values) != self.rows:
+            raise DataError(f"{path} has {len(values):,} rows where {self.rows:,} are published. {self.how_to}")
+        self._store(writer, times, values)
+
+    def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
+        values = miniatures.seasons(self._ends(self.rows)[-1])
+        times = np.datetime64("2016-07-01", "m") + np.arange(len(values)) * np.timedelta64(60, "m")
+        self._store(writer, times, values)
+
+    def _store(self, writer: cache.Writer, times: np.ndarray, values: np.ndarray) -> None:
+        train = values[: self._ends(len(values))[0]]
+        writer.array("values", ((values - train.mean()) / train.std()).astype(np.float32))
+        writer.array("stamps", stamps(times))
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        values, marks = entry.array("values"), entry.array("stamps")
+        splits = {}
+        start = 0
+        for split, end in zip(SPLITS, self._ends(len(values)), strict=True):
+            count = end - start - self.past - self.future + 1
+            if count < 1:
+                raise DataError(
+                    f"{split} of {self.title} has {end - start:,} steps, "
+                    f"too few for past {self.past:,} and future {self.future:,}."
+                )
+            index = start + self._subset(split, count)
+            splits[split] = Horizons(index, values, marks, self.past, self.future)
+            start = end - self.past  # the next split looks back into this one
+        spec = Spec(
+            tokens=False,
+            d_input=1 + marks.shape[1],
+            d_output=1,
+            target="value",
+            l_max=self.past + self.future,
+            l_output=self.future,
+            lengths=False,
+            pair=False,
+            stream=False,
+            metric="mse",
+            chance=splits["test"].variance(),
+            sizes={name: len(split) for name, split in splits.items()},
+            fingerprint=cache.digest(
+                [entry.fingerprint, self.past, self.future, *(split.digest() for split in splits.values())]
+            ),
+        )
+        return Prepared(spec, splits)
+
+    def _ends(self, rows: int) -> tuple[int, int, int]:
+        """Where train, val and test end."""
+        train, test = int(0.7 * rows), int(0.2 * rows)
+        return train, rows - test, rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ETTHourly(_Forecast):
+    """Oil temperature of a transformer every hour; 12, 4 and 4 months.
+
+    Args:
+        transformer: the first or the second.
+    """
+
+    name: ClassVar[str] = "etth"
+    title: ClassVar[str] = "ETTh"
+    files: ClassVar[tuple[str, ...]] = ("ETTh1.csv", "ETTh2.csv")
+    column: ClassVar[str] = "OT"
+    rows: ClassVar[int] = 17_420
+    how_to: ClassVar[str] = "get ETT-small from https://github.com/zhouhaoyi/ETDataset and put it there."
+    month: ClassVar[int] = MONTH
+
+    transformer: Literal[1, 2] = 1
+
+    @property
+    def _file(self) -> str:
+        return self.files[self.transformer - 1]
+
+    def _ends(self, rows: int) -> tuple[int, int, int]:
+        return 12 * self.month, 16 * self.month, 20 * self.month
+
+
+@dataclass(frozen=True, kw_only=True)
+class ETTMinutely(ETTHourly):
+    """The same every quarter of an hour."""
+
+    name: ClassVar[str] = "ettm"
+    title: ClassVar[str] = "ETTm"
+    files: ClassVar[tuple[str, ...]] = ("ETTm1.csv", "ETTm2.csv")
+    rows: ClassVar[int] = 69_680
+    month: ClassVar[int] = 4 * MONTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weather(_Forecast):
+    """Wet-bulb temperature every hour; 70, 10 and 20 percent."""
+
+    name: ClassVar[str] = "weather"
+    title: ClassVar[str] = "Weather"
+    files: ClassVar[tuple[str, ...]] = ("WTH.csv",)
+    column: ClassVar[str] = "WetBulbCelsius"
+    rows: ClassVar[int] = 35_064
+    how_to: ClassVar[str] = "get it by the link in https://github.com/zhouhaoyi/Informer2020 and put it there."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ECL(_Forecast):
+    """Consumption of electricity of one client every hour; 70, 10 and 20 percent."""
+
+    name: ClassVar[str] = "ecl"
+    title: ClassVar[str] = "ECL"
+    files: ClassVar[tuple[str, ...]] = ("ECL.csv",)
+    column: ClassVar[str] = "MT_320"
+    rows: ClassVar[int] = 26_304
+    how_to: ClassVar[str] = "get it by the link in https://github.com/zhouhaoyi/Informer2020 and put it there."
+
+
+def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Times (T,) datetime64[m] and values (T,) float64 of a column of a CSV file with a column ``date``.
+
+    Raises:
+        DataError: a column is missing, or a row holds no time or no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(row["date"], row[column]) for row in csv.DictReader(file)]
+        times = np.array([time for time, _ in rows], dtype="datetime64[s]").astype("datetime64[m]")
+        return times, np.array([value for _, value in rows], dtype=np.float64)
+    except (KeyError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} does not hold the columns date and {column} ({error!r}); get it again.") from error
+
+
+def stamps(times: np.ndarray) -> np.ndarray:
+    """Minute of the day, day of the week, of the month and of the year, each from -0.5 to 0.5: (T, 4) float32."""
+    days = times.astype("datetime64[D]")
+    minute = (times - days).astype(np.int64) / (24 * 60 - 1)
+    weekday = (days.astype(np.int64) + 3) % 7 / 6  # 1 January 1970 was a Thursday
+    month_day = (days - days.astype("datetime64[M]")).astype(np.int64) / 30
+    year_day = (days - days.astype("datetime64[Y]")).astype(np.int64) / 365
+    return (np.stack([minute, weekday, month_day, year_day], axis=1) - 0.5).astype(np.float32)

@@ -1,0 +1,143 @@
+"""Retrieval of the Long Range Arena: do two papers cite each other? Character by character.
+
+Radev et al., "The ACL anthology network corpus" (2013); the task is that of Tay et al.,
+"Long Range Arena" (arXiv:2011.04006, section 2.2.3).
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ssm_data import archives, cache, parallel, vocabulary
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.errors import DataError
+from ssm_data.generators import miniatures
+from ssm_data.splits import Pairs, Ragged
+
+FILES = {
+    "train": "new_aan_pairs.train.tsv",
+    "val": "new_aan_pairs.eval.tsv",
+    "test": "new_aan_pairs.test.tsv",
+}
+FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", ".")
+PAIRS = {"train": 147_086, "val": 18_090, "test": 17_437}
+RELEASE = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
+
+Row = tuple[int, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(Dataset):
+    """Pairs of papers as characters: unrelated (0) or linked by a citation (1).
+
+    Args:
+        l_max: longest sequence, the end symbol included; longer ones are cut.
+    """
+
+    name: ClassVar[str] = "retrieval"
+    title: ClassVar[str] = "Retrieval"
+
+    l_max: int = 4000
+
+    def _preparation(self, place: Place) -> Preparation:
+        key: dict[str, Any]
+        if self.miniature:
+            key = {"l_max": self.l_max, "miniature": True}
+            return Preparation(key, self._write_miniature, "generates papers", 1 << 20)
+        folder = archives.folder_with(place.data, FOLDERS, FILES.values())
+        if folder is None:
+            where = f"It was looked for in {place.data}" if place.data else "No folder was named with --data"
+            missing = (
+                f"Retrieval needs the files {', '.join(FILES.values())}. {where} ({', '.join(FOLDERS)}). "
+                f"Get {RELEASE} (7.7 GB), unpack lra_release/tsv_data and name its folder with --data."
+            )
+            return Preparation({"l_max": self.l_max, "release": None}, _nothing, "", None, missing)
+        sizes = {split: (folder / name).stat().st_size for split, name in FILES.items()}
+        key = {"l_max": self.l_max, "release": sizes}
+        originals = [folder / name for name in FILES.values()]
+        size = sum(sizes.values()) // 8
+        return Preparation(key, partial(self._write_release, folder), f"reads {folder}", size, originals=originals)
+
+    def _write_release(self, folder: Path, writer: cache.Writer, progress: bool) -> None:
+        rows = {
+            split: parallel.tracked(
+                read_release(folder / name), PAIRS[split], title=f"Retrieval, {split}", progress=progress
+            )
+            for split, name in FILES.items()
+        }
+        for split, pairs in self._store(writer, rows).items():
+            if pairs != PAIRS[split]:
+                raise DataError(
+                    f"{folder / FILES[split]} holds {pairs:,} pairs where the release has {PAIRS[split]:,}; "
+                    f"take it from {RELEASE}."
+                )
+
+    def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
+        self._store(writer, {split: iter(rows) for split, rows in miniatures.papers().items()})
+
+    def _store(self, writer: cache.Writer, splits: dict[str, Iterator[Row]]) -> dict[str, int]:
+        """Stores the splits and returns their sizes."""
+        symbols: list[str] = []
+        sizes = {}
+        for split in SPLITS:
+            number: dict[str, int] = {}  # papers recur in many pairs and are stored once
+            members, labels = [], []
+            for label, *texts in splits[split]:
+                members.append([number.setdefault(text[: self.l_max - 1], len(number)) for text in texts])
+                labels.append(label)
+            symbols = symbols or vocabulary.characters(list(number), min_freq=1)
+            Ragged.store(writer, split, vocabulary.encode(number, symbols, self.l_max))
+            writer.array(f"{split}_members", np.array(members))
+            writer.array(f"{split}_labels", np.array(labels))
+            sizes[split] = len(labels)
+        writer.meta["vocabulary"] = symbols
+        return sizes
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        splits = {}
+        for split in SPLITS:
+            labels = entry.array(f"{split}_labels")
+            index = self._subset(split, len(labels))
+            splits[split] = Pairs(index, labels, Ragged.open(entry, split), entry.array(f"{split}_members"))
+        symbols = entry.meta["vocabulary"]
+        return self._prepared(
+            entry,
+            splits,
+            tokens=True,
+            d_input=len(symbols),
+            d_output=2,
+            l_max=self.l_max,
+            pair=True,
+            classes=("unrelated", "linked"),
+            symbols=symbols,
+            writing="characters",
+        )
+
+
+def read_release(path: Path) -> Iterator[Row]:
+    """Class and both texts of each row of a ``new_aan_pairs.*.tsv``.
+
+    Raises:
+        DataError: a row has another form.
+    """
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for label, _, _, first, second in csv.reader(file, delimiter="\t"):
+                yield int(float(label)), first, second
+    except (ValueError, csv.Error) as error:
+        raise DataError(
+            f"{path} is not a file of pairs of the Long Range Arena ({error}); take it from {RELEASE}."
+        ) from error
+
+
+def _nothing(writer: cache.Writer, progress: bool) -> None:
+    raise AssertionError("a preparation without a source is never carried out")

@@ -1,0 +1,300 @@
+"""Speech Commands: one spoken word of one second, as samples or as cepstral coefficients.
+
+Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition" (arXiv:1804.03209), version
+0.02. SC10 is the task of Romero et al., "CKConv" (arXiv:2102.02611, section 5); SC35 that of Gu et al.,
+"On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ssm_data import archives, audio, cache, downloads, parallel
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.errors import DataError
+from ssm_data.generators import miniatures
+from ssm_data.splits import Signals
+
+ORIGINAL = downloads.Published(
+    "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+    2_428_923_189,
+    "6b74f3901214cb2c2934e98196829835",
+)
+# fmt: off
+WORDS = (
+    "backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward", "four", "go", "happy",
+    "house", "learn", "left", "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop",
+    "three", "tree", "two", "up", "visual", "wow", "yes", "zero",
+)
+# fmt: on
+COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
+PUBLISHED35 = {"train": 84_843, "val": 9_981, "test": 11_005}
+PUBLISHED10 = 34_975
+RATE = LENGTH = 16_000
+FRAMES, COEFFICIENTS = 161, 20
+EPSILON = 1e-5
+SPLIT_SEED = 0
+BLOCK = 256
+HOW_TO = (
+    f"Get {ORIGINAL.url} ({ORIGINAL.size:,} bytes) and name the folder that holds the archive, "
+    "or speech_commands_v0.02 with its content, with --data."
+)
+
+
+class Clips(NamedTuple):
+    """The clips of a source, in the order of their names: classes, lengths, and rows of the official val and test."""
+
+    source: Path
+    labels: np.ndarray
+    lengths: np.ndarray
+    official: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SpeechCommands(Dataset):
+    """What both tasks share: sources, features, standardisation by the train split.
+
+    Args:
+        mfcc: 161 frames of 20 cepstral coefficients, each standardised, instead of 16,000 samples.
+        dropped: percent of the samples that are lost, in [0, 100): they read 0, and a last channel tells them.
+    """
+
+    words: ClassVar[tuple[str, ...]]
+    full_scale: ClassVar[int]
+
+    mfcc: bool = False
+    dropped: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.dropped < 100:
+            raise ValueError(f"dropped is {self.dropped}; it is a percentage from 0 to below 100.")
+
+    def _preparation(self, place: Place) -> Preparation:
+        key = {"mfcc": self.mfcc, "miniature": self.miniature}
+        if self.miniature:
+            return Preparation(key, self._write_miniature, "generates sounds", 10 << 20)
+        found = find(place)
+        sentence = f"reads {found}" if found else f"downloads {ORIGINAL.url}"
+        clip = FRAMES * COEFFICIENTS * 4 if self.mfcc else LENGTH * 2
+        size = sum(PUBLISHED35.values()) * clip
+        return Preparation(
+            key, partial(self._write, place, found), sentence, size, originals=originals(place, found, self.words)
+        )
+
+    def _write(self, place: Place, source: Path | None, writer: cache.Writer, progress: bool) -> None:
+        if source is None:
+            source = obtain(place, progress)
+        names = names_of(source, self.words)
+        rows = {name: row for row, name in enumerate(names)}
+        labels = np.array([self.words.index(name.split("/")[0]) for name in names], dtype=np.uint8)
+        signals = self._empty(writer, len(names), LENGTH)
+        lengths = np.zeros(len(names), dtype=np.int64)
+        lists: dict[str, list[str]] = {}
+        files = files_of(source, self.words)
+        tracked = parallel.tracked(files, len(names) + len(LISTS), title="Speech Commands: reading", progress=progress)
+        while block := list(islice(tracked, BLOCK)):
+            lists |= {name: content.decode().split() for name, content in block if name in LISTS.values()}
+            clips = [(rows[name], samples_of(content, name)) for name, content in block if name in rows]
+            waves = np.zeros((len(clips), LENGTH), dtype=np.int16)
+            for wave, (row, samples) in zip(waves, clips, strict=True):
+                wave[: len(samples)] = samples
+                lengths[row] = len(samples)
+            if clips:
+                signals[[row for row, _ in clips]] = self._features(waves)
+        check_lists(lists, source)
+        official = {
+            split: np.array([rows[name] for name in lists[file] if name in rows]) for split, file in LISTS.items()
+        }
+        self._store(writer, signals, labels, self._split(Clips(source, labels, lengths, official)))
+
+    def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
+        waves, labels = zip(*miniatures.tones(len(self.words)).values(), strict=True)
+        stacked = np.concatenate(waves)
+        signals = self._empty(writer, *stacked.shape)
+        signals[:] = self._features(stacked)
+        ends = np.cumsum([len(part) for part in labels])
+        splits = dict(zip(SPLITS, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+        self._store(writer, signals, np.concatenate(labels), splits)
+
+    def _empty(self, writer: cache.Writer, count: int, length: int) -> np.ndarray:
+        if self.mfcc:
+            return writer.empty("signals", (count, length // 100 + 1, COEFFICIENTS), np.float32)
+        return writer.empty("signals", (count, length), np.int16)
+
+    def _features(self, waves: np.ndarray) -> np.ndarray:
+        return audio.mfcc(waves, RATE) if self.mfcc else waves
+
+    def _store(
+        self, writer: cache.Writer, signals: np.ndarray, labels: np.ndarray, splits: dict[str, np.ndarray]
+    ) -> None:
+        unit = 1 if self.mfcc else self.full_scale
+        mean, std = moments(signals, splits["train"])
+        writer.array("mean", mean.astype(np.float32))
+        writer.array("std", (std + EPSILON * unit).astype(np.float32))
+        writer.array("labels", labels)
+        for split, index in splits.items():
+            writer.array(split, index)
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        signals, labels = entry.array("signals"), entry.array("labels")
+        mean, std = (np.array(entry.array(name)) for name in ("mean", "std"))
+        splits = {}
+        for split in SPLITS:
+            index = entry.array(split)
+            index = index[self._subset(split, len(index))]
+            splits[split] = Signals(index, labels, signals, mean, std, self.dropped)
+        return self._prepared(
+            entry,
+            splits,
+            tokens=False,
+            d_input=len(mean) + (self.dropped > 0),
+            d_output=len(self.words),
+            l_max=signals.shape[1],
+            classes=self.words,
+        )
+
+    @abstractmethod
+    def _split(self, clips: Clips) -> dict[str, np.ndarray]:
+        """Rows of each split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechCommands35(_SpeechCommands):
+    """All 35 words and 105,829 clips in the official splits; shorter clips end in silence."""
+
+    name: ClassVar[str] = "sc35"
+    title: ClassVar[str] = "SC35"
+    words: ClassVar[tuple[str, ...]] = WORDS
+    # The published numbers were obtained on samples divided by 2^15 twice; beside the tiny standard deviation
+    # of such samples the 1e-5 that is added to it counts, and the inputs come out smaller.
+    full_scale: ClassVar[int] = 2**30
+
+    def _split(self, clips: Clips) -> dict[str, np.ndarray]:
+        held_out = np.concatenate(list(clips.official.values()))
+        splits = {"train": np.setdiff1d(np.arange(len(clips.labels)), held_out)}
+        splits |= {split: np.sort(index) for split, index in clips.official.items()}
+        check_sizes(splits, PUBLISHED35, clips.source)
+        return splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechCommands10(_SpeechCommands):
+    """Ten command words: the 34,975 clips of a whole second, cut by class into 70, 15 and 15 percent."""
+
+    name: ClassVar[str] = "sc10"
+    title: ClassVar[str] = "SC10"
+    words: ClassVar[tuple[str, ...]] = COMMANDS
+    full_scale: ClassVar[int] = 2**15
+
+    def _split(self, clips: Clips) -> dict[str, np.ndarray]:
+        whole = np.flatnonzero(clips.lengths == LENGTH)
+        if len(whole) != PUBLISHED10:
+            raise DataError(
+                f"{clips.source} does not hold the published clips: {len(whole):,} of the ten commands last a whole "
+                f"second, and {PUBLISHED10:,} should. {HOW_TO}"
+            )
+        return stratified(whole, clips.labels[whole])
+
+
+def stratified(rows: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows cut into 70, 15 and 15 percent of each class by a seeded permutation."""
+    rng = np.random.default_rng(SPLIT_SEED)
+    parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+    for label in np.unique(labels):
+        members = rng.permutation(rows[labels == label])
+        cuts = (round(0.7 * len(members)), round(0.85 * len(members)))
+        for split, part in zip(SPLITS, np.split(members, cuts), strict=True):
+            parts[split].append(part)
+    return {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
+
+
+def moments(signals: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel over rows of (K, L) or (K, L, C), both (C,) float64."""
+    channels = signals.shape[2] if signals.ndim == 3 else 1
+    count, total, squares = 0, np.zeros(channels), np.zeros(channels)
+    for start in range(0, len(index), BLOCK):
+        block = signals[index[start : start + BLOCK]].reshape(-1, channels).astype(np.float64)
+        count += len(block)
+        total += block.sum(axis=0)
+        squares += np.square(block).sum(axis=0)
+    mean = total / count
+    return mean, np.sqrt(squares / count - mean**2)
+
+
+def find(place: Place) -> Path | None:
+    """The folder of words or an archive of it."""
+    stems = ("speech_commands_v0.02", "speech_commands", "SpeechCommands/speech_commands_v0.02", "sc09")
+    return archives.folder_with(place.data, (*stems, "."), LISTS.values()) or archives.archive(place.data, stems)
+
+
+def obtain(place: Place, progress: bool) -> Path:
+    """The archive of the release, downloaded."""
+    return downloads.first_of([lambda: downloads.download(ORIGINAL, place.cache, progress)], HOW_TO)
+
+
+def originals(place: Place, found: Path | None, words: tuple[str, ...]) -> list[Path]:
+    """What is read of a folder or an archive that was found, or of the archive that is downloaded."""
+    if found is None or found.is_file():
+        return [found or place.cache / ORIGINAL.name]
+    return [found / name for name in (*words, *LISTS.values())]
+
+
+def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
+    """``word/file.wav`` of the words' clips in a folder or an archive, sorted."""
+    if source.is_dir():
+        return sorted(f"{word}/{path.name}" for word in words for path in (source / word).glob("*.wav"))
+    names = (_short(name) for name in archives.archive_names(source, "*.wav"))
+    return sorted(name for name in names if name.split("/")[0] in words)
+
+
+def files_of(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the words' clips and of the official lists."""
+    if source.is_dir():
+        for pattern in ("*_list.txt", *(f"{word}/*.wav" for word in words)):
+            yield from archives.read_folder(source, pattern)
+        return
+    for name, content in archives.read_archive(source, "*"):
+        short = _short(name)
+        if short.split("/")[0] in words or short in LISTS.values():
+            yield short, content
+
+
+def _short(name: str) -> str:
+    """The last two parts of a clip's path, or the last one of a list's."""
+    return "/".join(name.split("/")[-2:] if name.endswith(".wav") else name.split("/")[-1:])
+
+
+def samples_of(content: bytes, name: str) -> np.ndarray:
+    """Samples of a clip, (L,) int16.
+
+    Raises:
+        DataError: it is broken, or no clip of the release.
+    """
+    samples = audio.decode(content, name, RATE)
+    if len(samples) > LENGTH:
+        raise DataError(f"{name} lasts {len(samples):,} samples; no published clip has more than {LENGTH:,}.")
+    return samples
+
+
+def check_lists(lists: Mapping[str, Sized], source: Path) -> None:
+    """Raises DataError unless both official lists are there."""
+    if missing := LISTS.values() - lists.keys():
+        raise DataError(f"{source} lacks {', '.join(sorted(missing))}. {HOW_TO}")
+
+
+def check_sizes(splits: Mapping[str, Sized], published: dict[str, int], source: Path) -> None:
+    """Raises DataError unless the splits have their published sizes."""
+    sizes = {split: len(members) for split, members in splits.items()}
+    if sizes != published:
+        counts = ", ".join(f"{sizes[split]:,} in {split} (not {published[split]:,})" for split in SPLITS)
+        raise DataError(f"{source} does not hold the published clips: {counts}. {HOW_TO}")

@@ -1,0 +1,117 @@
+"""sMNIST and pMNIST: IDX files, orders of pixels, the published split."""
+
+import gzip
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+import torch
+from ssm_data import DataError, Place, downloads
+from ssm_data.datasets import mnist
+from ssm_data.datasets.mnist import PermutedMNIST, SequentialMNIST, bit_reversal
+
+TRAIN, TEST = 50, 20
+RNG = np.random.default_rng(0)
+ARRAYS = {
+    "train_images": RNG.integers(0, 256, (TRAIN, 28, 28), dtype=np.uint8),
+    "train_labels": np.arange(TRAIN, dtype=np.uint8) % 10,
+    "test_images": RNG.integers(0, 256, (TEST, 28, 28), dtype=np.uint8),
+    "test_labels": np.arange(TEST, dtype=np.uint8) % 10,
+}
+
+
+def idx(values):
+    header = struct.pack(">HBB", 0, 8, values.ndim) + struct.pack(f">{values.ndim}I", *values.shape)
+    return gzip.compress(header + values.tobytes(), mtime=0)
+
+
+FILES = {name: idx(values) for name, values in ARRAYS.items()}
+
+
+@pytest.fixture(autouse=True)
+def _published(monkeypatch):
+    originals = {
+        name: downloads.Published(original.url, len(FILES[name]), hashlib.md5(FILES[name]).hexdigest())
+        for name, original in mnist.ORIGINALS.items()
+    }
+    monkeypatch.setattr(mnist, "ORIGINALS", originals)
+
+
+def write_folder(root):
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for name, content in FILES.items():
+        (root / "MNIST" / "raw" / mnist.ORIGINALS[name].name).write_bytes(content)
+    return root
+
+
+def prepare(dataset, data, tmp_path):
+    return dataset.prepare(Place(data, tmp_path / "cache"), progress=False)
+
+
+def test_pixels_are_those_of_the_file_in_0_1(tmp_path):
+    prepared = prepare(SequentialMNIST(), write_folder(tmp_path / "data"), tmp_path)
+    assert prepared.spec.sizes == {"train": 45, "val": 5, "test": 20}
+    assert (prepared.spec.l_max, prepared.spec.d_input, prepared.spec.d_output) == (784, 1, 10)
+    for number in range(TEST):
+        pixels, label = prepared.split("test")[number]
+        np.testing.assert_allclose(pixels[:, 0], ARRAYS["test_images"][number].reshape(784) / 255, atol=1e-7)
+        assert label == number % 10
+
+
+def test_split_is_that_of_random_split(tmp_path):
+    prepared = prepare(SequentialMNIST(), write_folder(tmp_path / "data"), tmp_path)
+    train, val = torch.utils.data.random_split(range(TRAIN), (45, 5), torch.Generator().manual_seed(42))
+    assert prepared.split("train").index.tolist() == list(train.indices)
+    assert prepared.split("val").index.tolist() == list(val.indices)
+
+
+def test_bit_reversal():
+    assert bit_reversal(8).tolist() == [0, 4, 2, 6, 1, 5, 3, 7]
+    expected = [number for number in (int(f"{i:010b}"[::-1], 2) for i in range(1024)) if number < 784]
+    assert bit_reversal(784).tolist() == expected
+    assert sorted(expected) == list(range(784))
+
+
+def test_every_permuted_image_has_the_same_order(tmp_path):
+    data = write_folder(tmp_path / "data")
+    plain = prepare(SequentialMNIST(), data, tmp_path)
+    orders = {"reversal": PermutedMNIST(), "first": PermutedMNIST(order="random", seed=1)}
+    orders["second"] = PermutedMNIST(order="random", seed=2)
+    prepared = {name: prepare(dataset, data, tmp_path) for name, dataset in orders.items()}
+    for split in ("train", "val", "test"):
+        ours, theirs = prepared["reversal"].split(split), plain.split(split)
+        for number in range(len(theirs)):
+            np.testing.assert_array_equal(ours[number][0], theirs[number][0][bit_reversal(784)])
+            assert ours[number][1] == theirs[number][1]
+    first, second = (prepared[name].split("test")[3][0] for name in ("first", "second"))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
+    assert len({item.spec.fingerprint for item in [plain, *prepared.values()]}) == 4
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    data = write_folder(tmp_path / "data")
+    path = data / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte.gz is not the published file"):
+        prepare(SequentialMNIST(), data, tmp_path)
+
+
+def test_missing_files_are_downloaded_or_named(tmp_path, monkeypatch):
+    fetched = []
+
+    def download(source, folder, progress):
+        fetched.append(source.name)
+        return write_folder(tmp_path / source.name) / "MNIST" / "raw" / source.name
+
+    monkeypatch.setattr(downloads, "download", download)
+    assert prepare(SequentialMNIST(), None, tmp_path).spec.sizes["train"] == 45
+    assert len(fetched) == 4
+
+    def offline(source, folder, progress):
+        raise DataError("no network.")
+
+    monkeypatch.setattr(downloads, "download", offline)
+    with pytest.raises(DataError, match=r"no network\. Get train-images.* --data"):
+        prepare(PermutedMNIST(), None, tmp_path)
