@@ -185,7 +185,7 @@ def test_unsupported_combinations_are_refused_with_a_sentence(options: dict, sen
 
 @pytest.mark.parametrize("name", ZOO)
 def test_every_zoo_model_builds_from_its_class_and_presets(name: str) -> None:
-    preset = ZOO[name]
+    preset = ZOO[name].preset
     config = preset.func(**{**preset.keywords, "d_model": 8, "n_layers": 1})
     if name == "s4nd":
         model = build_model(config, Interface(tokens=False, d_input=3, d_output=3, l_max=(5, 4)))

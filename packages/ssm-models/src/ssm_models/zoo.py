@@ -11,10 +11,20 @@ Version 4 of that code starts S4D-LegS from the input vector of LegS (``B_init="
 of a HiPPO measure's B at 2 (``B_clip=2.0``).
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ssm_models.config import HiPPORNNConfig, LRUConfig, S4Config, S4NDConfig, S5Config, SashimiConfig
+from ssm_models.config import (
+    HiPPORNNConfig,
+    Interface,
+    LRUConfig,
+    S4Config,
+    S4NDConfig,
+    S5Config,
+    SashimiConfig,
+    StackConfig,
+)
 
 _s4 = partial(S4Config, kernel="dplr", B_clip=None)
 _lssl = partial(S4Config, kernel="dense", init="legs", n_ssm=1, lr={"A": 0.0001, "B": 0.0001, "dt": 0.001})
@@ -33,7 +43,7 @@ _sashimi = partial(
 _s4d = partial(S4Config, kernel="diagonal", disc="bilinear")
 _s4d_legs = partial(_s4d, init="diag-legs", B_init="constant")
 
-ZOO: dict[str, partial[Any]] = {
+_PRESETS: dict[str, partial[Any]] = {
     # "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669).
     "hippo-legs": partial(HiPPORNNConfig, measure="legs"),
     "hippo-legt": partial(HiPPORNNConfig, measure="legt"),
@@ -45,7 +55,6 @@ ZOO: dict[str, partial[Any]] = {
     # "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396).
     "s4": partial(_s4, init="legs"),
     # "How to Train Your HiPPO" (arXiv:2206.12037).
-    "s4-legs": partial(_s4, init="legs"),
     "s4-fout": partial(_s4, init="fourier"),
     "s4-legs-fout": partial(_s4, init="hippo"),
     # "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343).
@@ -66,8 +75,44 @@ ZOO: dict[str, partial[Any]] = {
     # "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
     # "s4d" is S4D-LegS: later papers reprint that row under the name S4D.
     "s4d": partial(_s4d_legs),
-    "s4d-legs": partial(_s4d_legs),
     "s4d-inv": partial(_s4d, init="diag-inv"),
     "s4d-lin": partial(_s4d, init="diag-lin"),
     "s4d-real": partial(_s4d, init="diag-real", is_real=True),
+}
+
+#: Other names of a model; a model has one hash, whatever it was called.
+ALIASES = {"s4-legs": "s4", "s4d-legs": "s4d"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the zoo: its configuration class with presets, and the family that benchmarks have settings for."""
+
+    preset: partial[Any]
+    family: str
+
+    def __call__(self, **options: Any) -> StackConfig:
+        """Return the configuration with some options changed."""
+        return self.preset(**options)
+
+    def why_not(self, io: Interface) -> str:
+        """Return why the model does not fit a task, as a sentence; empty if it does."""
+        axes = len(io.l_max) if isinstance(io.l_max, tuple) else 1
+        if issubclass(self.preset.func, S4NDConfig):
+            return "" if axes > 1 else "it needs images or videos, and this input is a sequence."
+        return "" if axes == 1 else f"it runs over a sequence, and this input has {axes} axes."
+
+
+def canonical(name: str) -> str:
+    """Return the name of a model that may be called by another one."""
+    return ALIASES.get(name, name)
+
+
+def _family(name: str) -> str:
+    return name.partition("-")[0]
+
+
+ZOO: dict[str, Entry] = {
+    **{name: Entry(preset, _family(name)) for name, preset in _PRESETS.items()},
+    **{alias: Entry(_PRESETS[name], _family(name)) for alias, name in ALIASES.items()},
 }
