@@ -1,8 +1,10 @@
 """What every data set keeps to, shown on the miniatures."""
 
+import dataclasses
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +81,92 @@ def test_classes_and_sizes(miniature):
     shares = np.bincount(miniature.split("test").labels) / spec.sizes["test"]
     assert spec.chance == pytest.approx(shares.max())
     assert spec.chance < 1.6 / spec.d_output
+
+
+MEASURED = {"fingerprint", "chance"}  # fields that the docstring of expected() calls approximate for miniatures
+
+
+def compared(prepared):
+    fields = dataclasses.asdict(prepared.spec)
+    return {name: value for name, value in fields.items() if name not in MEASURED}
+
+
+VARIANTS = {
+    "text": [{"validation": "test"}, {"l_max": 50}],
+    "retrieval": [{"l_max": 60}],
+    "sc10": [{"mfcc": True}, {"dropped": 30}],
+    "wikitext-2": [{"l_max": 100, "limit": {"train": 500}}],
+    "copying": [{"memory": 5, "blanks": 3, "vocabulary": 9}],
+    "delay": [{"lag": 7}],
+    "reconstruct": [{"memory": 9}],
+    "bidmc": [{"measure": "hr", "seed": 3}],
+    "etth": [{"past": 100, "future": 24}, {"limit": {"val": 7}}],
+    "hmdb51": [{"validation": "test"}, {"seconds": 0.5, "frames": 3}],
+    "imagenet": [{"augment": False}],
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_expected_spec_of_a_miniature_is_that_of_its_prepared_data(name, place):
+    for options in ({}, {"limit": {"train": 30, "test": 20}}, *VARIANTS.get(name, [])):
+        if name == "hmdb51" and "limit" in options:
+            options = {"limit": {"train": 30}}  # a limit counts videos, and those of the other splits are cut to clips
+        dataset = DATASETS[name](miniature=True, **options)
+        prepared = dataset.prepare(place, progress=False)
+        expected = dataclasses.asdict(dataset.expected())
+        assert {key: value for key, value in expected.items() if key not in MEASURED} == compared(prepared)
+        assert expected["fingerprint"] == ""
+        if prepared.spec.metric == "accuracy" and not options and name != "celeba":
+            assert expected["chance"] == pytest.approx(prepared.spec.chance, abs=0.12)
+
+
+PUBLISHED = {  # vocabulary or channels, outputs, length, train, val, test, chance
+    "listops": (18, 10, 2048, 96_000, 2_000, 2_000, 0.1),
+    "retrieval": (98, 2, 4000, 147_086, 18_090, 17_437, 0.5),
+    "image": (1, 10, 1024, 45_000, 5_000, 10_000, 0.1),
+    "pathfinder": (1, 2, 1024, 160_000, 20_000, 20_000, 0.5),
+    "path-x": (1, 2, 16_384, 160_000, 20_000, 20_000, 0.5),
+    "scifar": (3, 10, 1024, 45_000, 5_000, 10_000, 0.1),
+    "smnist": (1, 10, 784, 54_000, 6_000, 10_000, 0.1135),
+    "pmnist": (1, 10, 784, 54_000, 6_000, 10_000, 0.1135),
+    "sc35": (1, 35, 16_000, 84_843, 9_981, 11_005, 1 / 35),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_expected_spec_is_the_published_one(name):
+    spec = DATASETS[name]().expected()
+    assert (spec.d_input, spec.d_output, spec.l_max, *spec.sizes.values(), spec.chance) == PUBLISHED[name]
+    assert spec.pair == (name == "retrieval")
+    assert spec.tokens == spec.lengths == (name in ("listops", "retrieval"))
+
+
+def test_the_expected_spec_follows_the_options():
+    text = DATASETS["text"]
+    assert (text().expected().d_input, text().expected().l_max) == (134, 4096)
+    assert list(text().expected().sizes.values()) == [22_500, 2_500, 25_000]
+    assert list(text(validation="test").expected().sizes.values()) == [25_000, 25_000, 25_000]
+    small = text(l_max=100, limit={"train": 7}).expected()
+    assert (small.l_max, small.sizes["train"], small.sizes["test"]) == (100, 7, 25_000)
+    assert DATASETS["etth"](past=10, future=3).expected().l_output == 3
+    assert DATASETS["sc35"](mfcc=True, dropped=10).expected().d_input == 21
+    assert DATASETS["sc35"](mfcc=True).expected().l_max == 161
+    assert DATASETS["celeba"](size=64).expected().axes == (64, 64)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_no_two_formats_share_a_cache(name):
+    """The cache key holds the format number of this data set and no other's."""
+    dataset = DATASETS[name](miniature=True)
+    place = Place(None, Path("nowhere"))
+    before = dataset._folder(place, dataset._planned(place))
+
+    class Later(DATASETS[name]):
+        cache_format = DATASETS[name].cache_format + 1
+
+    after = Later(miniature=True)._folder(place, dataset._planned(place))
+    assert (before.parent, before) != (after.parent, after)
+    assert before.parent == after.parent
 
 
 def test_longest_sequence_is_l_max(miniature):

@@ -27,7 +27,7 @@ SIZES = {"train": 18, "val": 5, "test": 6}
 @pytest.fixture(autouse=True)
 def _published(monkeypatch):
     monkeypatch.setattr(WikiText103, "published", SIZES)
-    monkeypatch.setattr(WikiText103, "words", 10)
+    monkeypatch.setattr(WikiText103, "vocabulary", 10)
 
 
 def write_folder(root, naming, folder="wikitext-103", texts=TEXTS):

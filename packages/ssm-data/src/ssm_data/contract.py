@@ -12,12 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ssm_data import cache, original_checksums
+from ssm_data import cache, options, original_checksums
 from ssm_data.errors import DataError
 from ssm_data.splits import Labelled, Split
 
@@ -29,25 +30,26 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model must know of prepared data.
+    """What a model must know of a data set.
 
     Attributes:
-        tokens: the input is integer tokens; otherwise real channels.
+        tokens: the input consists of integer tokens; otherwise of real channels.
         d_input: vocabulary size, or number of channels.
         d_output: number of classes, or of real numbers in a target.
-        target: what is to be predicted: a class, real numbers, or ``labels``, yes (1) or no (0) of each output.
+        target: what a model predicts: a ``class``, real numbers (``value``), or ``labels``: yes (1) or no (0) for each
+            output.
         l_max: no sequence is longer.
-        axes: sizes of (height, width) or (frames, height, width) of images and videos, ``l_max`` positions in all;
-            empty where an input is a sequence.
-        l_output: 0 where a sequence has one target; else its last ``l_output`` positions have one each.
+        l_output: 0 if a sequence has one target; otherwise its last ``l_output`` positions have one target each.
         lengths: batches carry lengths, because sequences differ in length.
         pair: an example is two sequences (retrieval).
-        stream: each row of a batch goes on where that row of the batch before ended, so that a model may carry
-            its state; an epoch starts anew.
-        metric: ``accuracy``, ``perplexity``, ``bits`` (a token, to base 2) or ``mse``.
+        stream: each row of a batch continues the same row of the batch before, so that a model may carry its state;
+            every epoch starts anew.
+        metric: ``accuracy``, ``perplexity``, ``bits`` (for each token, to base 2) or ``mse``.
         chance: metric of the best constant guess on the test split.
-        sizes: examples per split; predicted tokens where it is a stream.
-        fingerprint: hash of the prepared arrays and of what each split takes of them.
+        sizes: number of examples in each split; number of predicted tokens if the data are a stream.
+        fingerprint: hash of the prepared arrays and of what each split takes of them; empty if nothing is prepared.
+        axes: sizes of (height, width) or (frames, height, width) of images and videos, with ``l_max`` positions in all;
+            empty if an input is a sequence.
     """
 
     tokens: bool
@@ -62,28 +64,31 @@ class Spec:
     metric: str
     chance: float
     sizes: dict[str, int]
-    fingerprint: str
+    fingerprint: str = ""
     axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where data lies: the user's folder of original files (if any) and the root of prepared caches."""
+    """Two folders: the user's original files (if there are any), and the root of prepared caches."""
 
     data: Path | None
     cache: Path
 
 
 def default_cache() -> Path:
-    """``$SSM_DATA_CACHE``, else ``~/.cache/ssm-data``."""
+    """Return ``$SSM_DATA_CACHE``, or ``~/.cache/ssm-data`` if that variable is not set."""
     return Path(os.environ.get("SSM_DATA_CACHE") or Path.home() / ".cache" / "ssm-data").expanduser()
 
 
 @dataclass(frozen=True)
 class Status:
-    """State of a data set at a place: ``ready``, ``preparable`` or ``missing``, with one sentence.
+    """State of a data set at a place, with one sentence.
 
-    ``size`` is in bytes on disk: measured where ready, estimated before, None where unknown.
+    Attributes:
+        state: ``ready``, ``preparable``, or ``missing``.
+        sentence: what is there, what preparation would do, or what is missing and how to get it.
+        size: bytes on disk: measured if the state is ``ready``, otherwise estimated; None if unknown.
     """
 
     state: Literal["ready", "preparable", "missing"]
@@ -94,11 +99,13 @@ class Status:
 class Batch(NamedTuple):
     """One batch.
 
-    ``x``: tokens (B, L) int64, or real (B, L, d_input) float32, of images (B, *axes, d_input). ``y``: classes (B,)
-    int64, or their probabilities (B, d_output) float32 where training images are mixed; values or labels
-    (B, d_output) float32; where positions have targets, classes (B, l_output) with -100 for none, or values
-    (B, l_output, d_output). ``lengths``: (B,) int64, or None where all sequences are equally long. For pairs
-    ``x`` is (2B, L) and ``lengths`` (2B,), the first members before the second ones.
+    Attributes:
+        x: tokens (B, L) int64, or real numbers (B, L, d_input) float32; images and videos are (B, *axes, d_input). For
+            pairs ``x`` is (2B, L): all first members, then all second members.
+        y: classes (B,) int64, or their probabilities (B, d_output) float32 if training images are mixed; values or
+            labels (B, d_output) float32. If positions have targets: classes (B, l_output) with -100 for none, or values
+            (B, l_output, d_output).
+        lengths: (B,) int64, for pairs (2B,); None if all sequences have the same length.
     """
 
     x: torch.Tensor
@@ -110,8 +117,13 @@ class Batch(NamedTuple):
 class Prepared:
     """A data set that is ready to be read.
 
-    For people there are the names of the ``classes``, or of the attributes, and what the ``symbols`` stand for and how
-    they read: as ``characters``, as ``bytes`` of UTF-8, as ``words``, or as a nested ``expression``.
+    Attributes:
+        spec: what a model must know of it.
+        splits: the map-style data sets ``train``, ``val`` and ``test``.
+        classes: names of the classes, or of the attributes, for people.
+        symbols: what each token stands for, for people.
+        writing: how the symbols read: as ``characters``, as ``bytes`` of UTF-8, as ``words``, or as a nested
+            ``expression``.
     """
 
     spec: Spec
@@ -121,21 +133,24 @@ class Prepared:
     writing: Literal["", "characters", "bytes", "words", "expression"] = ""
 
     def split(self, name: str) -> Split:
-        """The map-style data set of ``train``, ``val`` or ``test``."""
+        """Return the map-style data set ``train``, ``val`` or ``test``."""
         return self.splits[name]
 
     def lengths(self, name: str) -> np.ndarray | None:
-        """Length of each example of a split, or None where all are equally long."""
+        """Return the length of each example of a split, or None if all have the same length."""
         return self.splits[name].lengths()
 
     def downsampled(self, rate: int) -> Prepared:
-        """The same data with ``rate`` times fewer samples along each axis: signals without a filter, images with one.
+        """Return the same data with ``rate`` times fewer samples along each axis.
 
-        So a model is trained or tested at a sampling rate or a resolution of its own; it is told ``rate``.
+        Signals are not filtered before, images are. A model can so be trained or tested at another sampling rate or
+        resolution; it must be told ``rate``.
 
         Raises:
-            ValueError: the examples are neither signals nor images.
+            ValueError: the examples are neither signals nor images, or the rate is below 1.
         """
+        if rate < 1:
+            raise ValueError(f"rate is {rate}; it must be at least 1.")
         splits = {name: split.downsampled(rate) for name, split in self.splits.items()}
         axes = tuple(-(-size // rate) for size in self.spec.axes)
         spec = replace(
@@ -149,11 +164,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a data set would be prepared at a place, found without network and without heavy work.
+    """How a data set would be prepared at a place. It is found without network and without heavy work.
 
-    ``key`` holds what decides the prepared arrays and so names the cache entry; ``write`` fills the
-    entry; ``sentence`` says what it will do; ``missing``, if not empty, says why it cannot. ``originals`` are the
-    files and folders that are read, as far as they are there in the end.
+    Attributes:
+        key: everything that decides the prepared arrays; it names the cache entry.
+        write: fills the cache entry; its arguments are the writer and whether to draw progress bars.
+        sentence: what ``write`` will do.
+        size: estimated bytes on disk, or None.
+        missing: why ``write`` cannot be called, in a sentence; empty if it can.
+        originals: the files and folders that ``write`` reads; some may not exist yet.
     """
 
     key: dict[str, Any]
@@ -168,9 +187,11 @@ class Preparation:
 class Dataset(ABC):
     """Options of a data set; the defaults are the published ones.
 
+    A number among the options declares its range (:class:`ssm_data.options.Range`); a value outside raises ValueError.
+
     Args:
-        miniature: a generated tiny stand-in of the same kind, for trying a pipeline offline.
-        limit: sizes of seeded subsets per split; a split that is not named stays whole.
+        miniature: generate a tiny data set of the same kind, for trying a pipeline offline.
+        limit: sizes of seeded subsets of splits; a split that is not named stays whole.
     """
 
     name: ClassVar[str]
@@ -182,11 +203,25 @@ class Dataset(ABC):
     limit: dict[str, int] | None = field(default=None)
 
     def __post_init__(self) -> None:
+        options.check(self)
         for split, size in (self.limit or {}).items():
             if split not in SPLITS:
                 raise ValueError(f"limit names the split {split!r}; the splits are {', '.join(SPLITS)}.")
-            if size < 1:
-                raise ValueError(f"limit of {split} is {size}; it must be at least 1.")
+            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+                raise ValueError(f"limit of {split} is {size!r}; it must be a whole number of at least 1.")
+
+    @abstractmethod
+    def expected(self) -> Spec:
+        """Return the spec that :meth:`prepare` gives with these options, without touching any file.
+
+        The fingerprint is empty. These fields may differ from those of the prepared data:
+
+        - ``chance`` is that of the whole published test split. It is approximate with ``limit``, for generated data,
+          for miniatures, and for ``sc35``, ``sc10`` and ``hmdb51``, and NaN if only the original files tell it.
+        - ``d_input`` of a vocabulary that is made of the data is that of the default options.
+        - ``sizes`` of data whose number of examples only the original files tell (``audio-folder``, ``beethoven``,
+          ``youtubemix``: 0; ``bidmc``, ``sc10``, ``hmdb51``: approximate).
+        """
 
     def status(self, place: Place) -> Status:
         """Say what is there and what :meth:`prepare` would do. Read little, and nothing from the network."""
@@ -202,9 +237,9 @@ class Dataset(ABC):
         return Status("preparable", preparation.sentence, preparation.size)
 
     def prepare(self, place: Place, progress: bool = True) -> Prepared:
-        """Obtains, verifies and converts what is not prepared yet, and opens it.
+        """Obtain, verify and convert the data unless they are prepared already, and open them.
 
-        The only step that may touch the network. Safe to repeat and to run many times at once.
+        This is the only step that may use the network. It is safe to repeat, and to run many times at once.
 
         Raises:
             DataError: a source is missing, broken or not the published one.
@@ -224,7 +259,7 @@ class Dataset(ABC):
         return self._open(entry)
 
     def verify(self, place: Place, progress: bool = True) -> list[str]:
-        """A sentence for each prepared or original file that is not what it was at preparation; reads them all.
+        """Read all prepared and original files; return a sentence for each that changed since the preparation.
 
         Raises:
             DataError: the data are not prepared.
@@ -252,48 +287,38 @@ class Dataset(ABC):
     def _folder(self, place: Place, preparation: Preparation) -> Path:
         return place.cache / self.name / cache.digest(preparation.key, self.cache_format)
 
-    def _generated_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """How much of generated splits is needed."""
+    def _sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return the sizes of the splits, cut by ``limit``."""
         limit = self.limit or {}
         return {split: min(limit.get(split, size), size) for split, size in sizes.items()}
 
     def _subset(self, split: str, size: int) -> np.ndarray:
-        """Indices of the seeded subset of a split that ``limit`` asks for, ascending, or of all."""
+        """Return the numbers of the seeded subset of a split that ``limit`` asks for, ascending; or all numbers."""
         wanted = (self.limit or {}).get(split, size)
         if wanted >= size:
             return np.arange(size)
         return np.sort(np.random.default_rng(SPLITS.index(split)).permutation(size)[:wanted])
 
-    def _prepared(
+    def _classification(
         self,
-        entry: cache.Entry,
-        splits: Mapping[str, Labelled],
+        sizes: Mapping[str, int],
         *,
         tokens: bool,
         d_input: int,
         d_output: int,
+        chance: float,
         l_max: int = 0,
         axes: tuple[int, ...] = (),
         target: Literal["class", "labels"] = "class",
         pair: bool = False,
-        classes: Sequence[str] = (),
-        symbols: Sequence[str] = (),
-        writing: Literal["", "characters", "expression"] = "",
-        view: Mapping[str, Any] | None = None,
-    ) -> Prepared:
-        """Return opened splits of a classification task with their spec.
+    ) -> Spec:
+        """Return the spec of a task with one class, or one set of labels, for each input.
 
         Args:
+            sizes: sizes of the whole splits; ``limit`` cuts them here.
             l_max, axes: size of an input; give one of them.
-            view: options that decide how the stored arrays are read; they become part of the fingerprint.
         """
-        seen = [] if view is None else [dict(view)]
-        labels = splits["test"].labels
-        shares = labels.mean(axis=0) if target == "labels" else np.bincount(labels) / len(labels)
-        if self.miniature and tokens:
-            lengths = [split.lengths() for split in splits.values()]
-            l_max = max(int(length.max()) for length in lengths if length is not None)
-        spec = Spec(
+        return Spec(
             tokens=tokens,
             d_input=d_input,
             d_output=d_output,
@@ -304,15 +329,49 @@ class Dataset(ABC):
             pair=pair,
             stream=False,
             metric="accuracy",
-            chance=float(np.maximum(shares, 1 - shares).mean() if target == "labels" else shares.max()),
+            chance=chance,
+            sizes=self._sizes(sizes),
+            axes=axes,
+        )
+
+    def _classified(
+        self,
+        entry: cache.Entry,
+        splits: Mapping[str, Labelled],
+        *,
+        d_input: int | None = None,
+        classes: Sequence[str] = (),
+        symbols: Sequence[str] = (),
+        writing: Literal["", "characters", "expression"] = "",
+        view: Mapping[str, Any] | None = None,
+    ) -> Prepared:
+        """Return opened splits of a classification task with the expected spec and what is measured.
+
+        Args:
+            d_input: vocabulary size, if it is made of the data.
+            view: options that decide how the stored arrays are read; they become part of the fingerprint.
+        """
+        spec = self.expected()
+        labels = splits["test"].labels
+        if spec.target == "labels":
+            shares = labels.mean(axis=0)
+            chance = float(np.maximum(shares, 1 - shares).mean())
+        else:
+            chance = float((np.bincount(labels) / len(labels)).max())
+        seen = [] if view is None else [dict(view)]
+        spec = replace(
+            spec,
+            d_input=spec.d_input if d_input is None else d_input,
+            chance=chance,
             sizes={name: len(split) for name, split in splits.items()},
             fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values()), *seen]),
-            axes=axes,
         )
         return Prepared(spec, splits, classes, symbols, writing)
 
     @abstractmethod
-    def _preparation(self, place: Place) -> Preparation: ...
+    def _preparation(self, place: Place) -> Preparation:
+        """Say how the data would be prepared at a place: without network, without heavy work."""
 
     @abstractmethod
-    def _open(self, entry: cache.Entry) -> Prepared: ...
+    def _open(self, entry: cache.Entry) -> Prepared:
+        """Open a complete cache entry that :attr:`Preparation.write` wrote."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ssm_data import audio, cache, parallel
-from ssm_data.contract import SPLITS, Place, Preparation, Prepared
+from ssm_data.contract import SPLITS, Place, Preparation
 from ssm_data.datasets.quantized_sound import QuantizedSound
 from ssm_data.errors import DataError
+from ssm_data.options import Length
 from ssm_data.splits import Ragged
 
 RATE = 16_000
@@ -38,7 +39,16 @@ class AudioFolder(QuantizedSound):
     how_to: ClassVar[str] = ""
 
     folder: str = "audio"
-    l_max: int = 131_072
+    l_max: Length = 131_072
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.folder or PurePath(self.folder).is_absolute() or ".." in PurePath(self.folder).parts:
+            raise ValueError(f"folder is {self.folder!r}; it must be the name of a folder below --data.")
+
+    @property
+    def _longest(self) -> int:
+        return self.l_max
 
     def _preparation(self, place: Place) -> Preparation:
         key: dict[str, Any] = {
@@ -80,9 +90,6 @@ class AudioFolder(QuantizedSound):
         starts = range(0, len(samples) - self.l_max + 1, self.l_max)
         return [audio.quantize(samples[start : start + self.l_max], self.quantization) for start in starts]
 
-    def _open(self, entry: cache.Entry) -> Prepared:
-        return self._opened(entry, l_max=self.l_max, lengths=False)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Beethoven(AudioFolder):
@@ -93,7 +100,7 @@ class Beethoven(AudioFolder):
     how_to: ClassVar[str] = "Get its files (10 hours) from https://huggingface.co/datasets/krandiash/beethoven. "
 
     folder: str = "beethoven"
-    l_max: int = 128_000
+    l_max: Length = 128_000
     quantization: audio.Quantization = "linear"
 
 

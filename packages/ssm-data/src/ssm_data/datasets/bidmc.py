@@ -6,9 +6,11 @@ those of Tan et al., "Monash University, UEA, UCR Time Series Regression Archive
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,11 +20,13 @@ from ssm_data import archives, cache, parallel
 from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Seed
 from ssm_data.splits import Signals, shuffled
 
 NAMES = {"rr": "RR", "hr": "HR", "spo2": "SpO2"}
 RECORDS = {"rr": 4001463, "hr": 4001456, "spo2": 4001464}
 FILES = ("BIDMC32{}_TRAIN.ts", "BIDMC32{}_TEST.ts")
+TOTALS = {"rr": 7_870, "hr": 7_949, "spo2": 7_949}  # series in both files
 LENGTH, CHANNELS = 4000, 2
 SHARES = (0.7, 0.85)
 
@@ -40,7 +44,25 @@ class BIDMC(Dataset):
     title: ClassVar[str] = "BIDMC"
 
     measure: Literal["rr", "hr", "spo2"] = "spo2"
-    seed: int = 0
+    seed: Seed = 0
+
+    def expected(self) -> Spec:
+        total = sum(miniatures.SIZES.values()) if self.miniature else TOTALS[self.measure]
+        cuts = [0, *(int(share * total) for share in SHARES), total]
+        return Spec(
+            tokens=False,
+            d_input=CHANNELS,
+            d_output=1,
+            target="value",
+            l_max=miniatures.SOUND if self.miniature else LENGTH,
+            l_output=0,
+            lengths=False,
+            pair=False,
+            stream=False,
+            metric="mse",
+            chance=math.nan,
+            sizes=self._sizes({split: end - start for split, (start, end) in zip(SPLITS, pairwise(cuts), strict=True)}),
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"measure": self.measure, "seed": self.seed, "miniature": self.miniature}
@@ -89,17 +111,8 @@ class BIDMC(Dataset):
         for split in SPLITS:
             index = entry.array(split)
             splits[split] = Signals(index[self._subset(split, len(index))], targets, signals, zero, one)
-        spec = Spec(
-            tokens=False,
-            d_input=CHANNELS,
-            d_output=1,
-            target="value",
-            l_max=signals.shape[1],
-            l_output=0,
-            lengths=False,
-            pair=False,
-            stream=False,
-            metric="mse",
+        spec = replace(
+            self.expected(),
             chance=float(np.var(splits["test"].labels, dtype=np.float64)),
             sizes={name: len(split) for name, split in splits.items()},
             fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),

@@ -6,6 +6,7 @@ Liu et al., "Deep Learning Face Attributes in the Wild" (arXiv:1411.7766).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,10 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import archives, cache, parallel
-from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Side
 from ssm_data.splits import EncodedImages, Images, Ragged
 from ssm_data.splits.pictures import decoded
 
@@ -44,7 +46,19 @@ class CelebA(Dataset):
     name: ClassVar[str] = "celeba"
     title: ClassVar[str] = "CelebA"
 
-    size: int = 128
+    size: Side = 128
+
+    def expected(self) -> Spec:
+        size = miniatures.SIDE if self.miniature else self.size
+        return self._classification(
+            miniatures.FACES if self.miniature else PUBLISHED,
+            tokens=False,
+            d_input=3,
+            d_output=LABELS,
+            axes=(size, size),
+            target="labels",
+            chance=math.nan,
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature}
@@ -104,16 +118,7 @@ class CelebA(Dataset):
         for split in SPLITS:
             index = entry.array(split)
             splits[split] = Images(index[self._subset(split, len(index))], labels, source, view)
-        return self._prepared(
-            entry,
-            splits,
-            tokens=False,
-            d_input=3,
-            d_output=LABELS,
-            axes=(size, size),
-            target="labels",
-            classes=entry.meta["attributes"],
-        )
+        return self._classified(entry, splits, classes=entry.meta["attributes"], view={"size": size})
 
 
 def _images(folder: Path) -> Path | None:

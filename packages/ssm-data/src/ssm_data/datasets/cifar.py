@@ -25,6 +25,7 @@ class CIFAR(CIFAR10):
 
     name: ClassVar[str] = "cifar"
     title: ClassVar[str] = "CIFAR-10"
+    two_dimensional: ClassVar[bool] = True
 
     augment: bool = True
 
@@ -38,7 +39,4 @@ class CIFAR(CIFAR10):
                 splits[split] = AugmentedImages(index, labels, images, vision.shifted(images.shape[1], MARGIN, moments))
             else:
                 splits[split] = Images(index, labels, images, vision.plain(moments))
-        axes = images.shape[1:3]
-        return self._prepared(
-            entry, splits, tokens=False, d_input=self.channels, d_output=10, axes=axes, classes=self._classes
-        )
+        return self._classified(entry, splits, classes=self._classes)

@@ -10,13 +10,14 @@ import io
 import pickle
 from collections.abc import Iterator, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ssm_data import archives, cache, downloads, parallel
-from ssm_data.contract import Dataset, Place, Preparation, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
 from ssm_data.splits import Pixels, shuffled
@@ -49,6 +50,8 @@ CONTENT = {
 }
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 10_000
+SIDE = 32
+SIZES = {"train": 45_000, "val": 5_000, "test": 10_000}
 VALIDATION = 0.1
 SPLIT_SEED = 42
 MEAN, STD = np.array([0.4914, 0.4822, 0.4465]), np.array([0.247, 0.243, 0.261])
@@ -66,6 +69,19 @@ class CIFAR10(Dataset):
     mean: ClassVar[float | np.ndarray] = MEAN
     std: ClassVar[float | np.ndarray] = STD
     channels: ClassVar[int] = 3
+    two_dimensional: ClassVar[bool] = False
+
+    def expected(self) -> Spec:
+        axes = (miniatures.SIDE,) * 2 if self.miniature else (SIDE,) * 2
+        return self._classification(
+            miniatures.HELD_OUT_SIZES if self.miniature else SIZES,
+            tokens=False,
+            d_input=self.channels,
+            d_output=len(CLASSES),
+            chance=1 / len(CLASSES),
+            l_max=prod(axes),
+            axes=axes if self.two_dimensional else (),
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         size = 60_000 * 1024 * self.channels
@@ -104,10 +120,7 @@ class CIFAR10(Dataset):
 
     def _open(self, entry: cache.Entry) -> Prepared:
         splits = {split: Pixels(*part, self.mean, self.std) for split, part in self._parts(entry)}
-        l_max = splits["train"].images[0].size // self.channels
-        return self._prepared(
-            entry, splits, tokens=False, d_input=self.channels, d_output=10, l_max=l_max, classes=self._classes
-        )
+        return self._classified(entry, splits, classes=self._classes)
 
     @property
     def _classes(self) -> Sequence[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from ssm_data import cache
 from ssm_data.contract import SPLITS, Dataset, Prepared, Spec
+from ssm_data.options import Length
 from ssm_data.splits import Stream
 
 VOCABULARY = "vocabulary.txt"
@@ -24,7 +26,32 @@ class Corpus(Dataset):
 
     metric: ClassVar[Literal["perplexity", "bits"]]
 
-    l_max: int = 8192
+    vocabulary: ClassVar[int]
+    published: ClassVar[dict[str, int]]
+    miniature_vocabulary: ClassVar[int]
+    miniature_predictions: ClassVar[dict[str, int]]
+    published_chance: ClassVar[float] = math.nan
+
+    l_max: Length = 8192
+
+    def expected(self) -> Spec:
+        """See :meth:`Dataset.expected`."""
+        symbols = self.miniature_vocabulary if self.miniature else self.vocabulary
+        tokens = {split: size - 1 for split, size in self.published.items()}  # the first token is no target
+        return Spec(
+            tokens=True,
+            d_input=symbols,
+            d_output=symbols,
+            target="class",
+            l_max=self.l_max,
+            l_output=self.l_max,
+            lengths=False,
+            pair=False,
+            stream=True,
+            metric=self.metric,
+            chance=math.nan if self.miniature else self.published_chance,
+            sizes=self._sizes(self.miniature_predictions if self.miniature else tokens),
+        )
 
     def _store(self, writer: cache.Writer, vocabulary: list[str], tokens: dict[str, np.ndarray]) -> None:
         for split in SPLITS:
@@ -39,17 +66,10 @@ class Corpus(Dataset):
             size = min(len(tokens) - 1, (self.limit or {}).get(split, len(tokens)))
             streams[split] = Stream(tokens, size, self.l_max)
         sizes = {split: len(stream) for split, stream in streams.items()}
-        spec = Spec(
-            tokens=True,
+        spec = replace(
+            self.expected(),
             d_input=entry.meta["vocabulary"],
             d_output=entry.meta["vocabulary"],
-            target="class",
-            l_max=self.l_max,
-            l_output=self.l_max,
-            lengths=False,
-            pair=False,
-            stream=True,
-            metric=self.metric,
             chance=constant_guess(streams["test"].tokens[1 : sizes["test"] + 1], self.metric),
             sizes=sizes,
             fingerprint=cache.digest([entry.fingerprint, sizes, self.l_max]),

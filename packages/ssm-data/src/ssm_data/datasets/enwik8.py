@@ -18,6 +18,7 @@ from ssm_data.contract import SPLITS, Place, Preparation
 from ssm_data.datasets.corpus import Corpus
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Length
 
 SIZE = 100_000_000
 CUTS = (90_000_000, 95_000_000)
@@ -37,7 +38,12 @@ class Enwik8(Corpus):
     )
     md5: ClassVar[str] = "a1fa5ffddb56f4953e226637dabbb36a"
 
-    l_max: int = 2048
+    vocabulary: ClassVar[int] = 205
+    published: ClassVar[dict[str, int]] = {"train": 90_000_000, "val": 5_000_000, "test": 5_000_000}
+    miniature_vocabulary: ClassVar[int] = miniatures.SENTENCE_BYTES
+    miniature_predictions: ClassVar[dict[str, int]] = miniatures.STREAM_BYTES
+
+    l_max: Length = 2048
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature}
@@ -99,3 +105,4 @@ class Text8(Enwik8):
         "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
     )
     md5: ClassVar[str] = "3bea1919949baf155f99411df5fada7e"
+    vocabulary: ClassVar[int] = 27

@@ -7,7 +7,8 @@ Zhou et al., "Informer: Beyond Efficient Transformer for Long Sequence Time-Seri
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,9 +19,11 @@ from ssm_data import archives, cache
 from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Length
 from ssm_data.splits import Horizons
 
 MONTH = 30 * 24
+STAMPS = 4  # channels of the time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,47 @@ class _Forecast(Dataset):
     rows: ClassVar[int]
     how_to: ClassVar[str]
 
-    past: int = 384
-    future: int = 96
+    past: Length = 384
+    future: Length = 96
+
+    def expected(self) -> Spec:
+        return Spec(
+            tokens=False,
+            d_input=1 + STAMPS,
+            d_output=1,
+            target="value",
+            l_max=self.past + self.future,
+            l_output=self.future,
+            lengths=False,
+            pair=False,
+            stream=False,
+            metric="mse",
+            chance=math.nan,
+            sizes=self._sizes({split: count for split, (_, count) in self._examples(self.rows).items()}),
+        )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._examples(self.rows)
+
+    def _examples(self, rows: int) -> dict[str, tuple[int, int]]:
+        """Return where each split starts and how many examples it has; a split looks back into the one before.
+
+        Raises:
+            ValueError: a split is too short for one example.
+        """
+        found = {}
+        start = 0
+        for split, end in zip(SPLITS, self._ends(rows), strict=True):
+            count = end - start - self.past - self.future + 1
+            if count < 1:
+                raise ValueError(
+                    f"{split} of {self.title} has {end - start:,} steps, "
+                    f"too few for past {self.past:,} and future {self.future:,}."
+                )
+            found[split] = start, count
+            start = end - self.past
+        return found
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"file": self._file, "miniature": self.miniature}
@@ -78,28 +120,11 @@ class _Forecast(Dataset):
     def _open(self, entry: cache.Entry) -> Prepared:
         values, marks = entry.array("values"), entry.array("stamps")
         splits = {}
-        start = 0
-        for split, end in zip(SPLITS, self._ends(len(values)), strict=True):
-            count = end - start - self.past - self.future + 1
-            if count < 1:
-                raise DataError(
-                    f"{split} of {self.title} has {end - start:,} steps, "
-                    f"too few for past {self.past:,} and future {self.future:,}."
-                )
+        for split, (start, count) in self._examples(len(values)).items():
             index = start + self._subset(split, count)
             splits[split] = Horizons(index, values, marks, self.past, self.future)
-            start = end - self.past  # the next split looks back into this one
-        spec = Spec(
-            tokens=False,
-            d_input=1 + marks.shape[1],
-            d_output=1,
-            target="value",
-            l_max=self.past + self.future,
-            l_output=self.future,
-            lengths=False,
-            pair=False,
-            stream=False,
-            metric="mse",
+        spec = replace(
+            self.expected(),
             chance=splits["test"].variance(),
             sizes={name: len(split) for name, split in splits.items()},
             fingerprint=cache.digest(

@@ -9,18 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from ssm_data import cache, parallel
-from ssm_data.contract import Dataset, Place, Preparation, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Range, Side
 from ssm_data.splits import AugmentedClips, Clips, Ragged, Videos, shuffled
 from ssm_data.splits.pictures import film
 
 CLASSES = 51
+MINIATURE_CLASSES = 10
 PUBLISHED = {"train": 3_570, "test": 1_530}
 TAGS = {"train": "1", "test": "2"}
 FOLDERS = ("hmdb51", "HMDB51", "hmdb51_org", ".")
@@ -64,10 +66,22 @@ class HMDB51(Dataset):
 
     split: Literal[1, 2, 3] = 1
     validation: Literal["held-out", "test"] = "held-out"
-    size: int = 224
-    frames: int = 24
-    seconds: float = 2.0
-    magnitude: float = 7.0
+    size: Side = 224
+    frames: Annotated[int, Range(1, 10_000)] = 24
+    seconds: Annotated[float, Range(above=0, most=3600)] = 2.0
+    magnitude: Annotated[float, Range(0, 10)] = 7.0
+
+    def expected(self) -> Spec:
+        size = miniatures.SIDE if self.miniature else self.size
+        videos = miniatures.VIDEOS if self.miniature else PUBLISHED
+        held_out = int(HELD_OUT * videos["train"]) if self.validation == "held-out" else 0
+        clips = max(1, int(miniatures.FRAMES / miniatures.RATE / self.seconds)) if self.miniature else 1
+        val = held_out or videos["test"]
+        classes = MINIATURE_CLASSES if self.miniature else CLASSES
+        # The videos of val and test are cut into clips, of which only their lengths tell the number.
+        sizes = {"train": videos["train"] - held_out, "val": clips * val, "test": clips * videos["test"]}
+        axes = (self.frames, size, size)
+        return self._classification(sizes, tokens=False, d_input=3, d_output=classes, axes=axes, chance=1 / classes)
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"split": self.split, "miniature": self.miniature}
@@ -109,7 +123,7 @@ class HMDB51(Dataset):
         Ragged.store(writer, "files", contents)
         labels = [label for _, label in videos]
         frames, rate = miniatures.FRAMES, miniatures.RATE
-        classes = [f"texture {number}" for number in range(10)]
+        classes = [f"texture {number}" for number in range(MINIATURE_CLASSES)]
         self._store(writer, [frames] * len(videos), [rate] * len(videos), labels, miniatures.VIDEOS["train"], classes)
 
     def _store(
@@ -155,9 +169,7 @@ class HMDB51(Dataset):
                 starts = np.concatenate([span * np.arange(n) for span, n in zip(spans[index], clips, strict=True)])
                 index = np.repeat(index, clips)
                 splits[split] = Clips(index, labels, videos, starts, spans, self.frames, seen)
-        axes = (self.frames, size, size)
-        classes = entry.meta["classes"]
-        return self._prepared(entry, splits, tokens=False, d_input=3, d_output=len(classes), axes=axes, classes=classes)
+        return self._classified(entry, splits, classes=entry.meta["classes"], view={"size": size})
 
     @property
     def _suffix(self) -> str:

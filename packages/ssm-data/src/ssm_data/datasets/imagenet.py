@@ -8,19 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ssm_data import archives, cache, parallel
-from ssm_data.contract import Dataset, Place, Preparation, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Range, Side
 from ssm_data.splits import AugmentedImages, ImageFiles, Images, Ragged
 
 PLACES = ("imagenet", "imagenet-1k", "ILSVRC2012", "ILSVRC/Data/CLS-LOC", ".")
 PARTS = ("train", "val")
 CLASSES = 1000
+MINIATURE_CLASSES = 10
 PUBLISHED = {"train": 1_281_167, "val": 50_000}
 CROP = 0.9  # of the shorter side, in evaluation
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -46,14 +48,17 @@ class ImageNet(Dataset):
     name: ClassVar[str] = "imagenet"
     title: ClassVar[str] = "ImageNet-1k"
 
-    size: int = 224
+    size: Side = 224
     augment: bool = True
-    repeats: int = 3
+    repeats: Annotated[int, Range(1, 1000)] = 3
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.repeats < 1:
-            raise ValueError(f"repeats is {self.repeats}; it must be at least 1.")
+    def expected(self) -> Spec:
+        size = miniatures.SIDE if self.miniature else self.size
+        sizes = miniatures.SIZES if self.miniature else {**PUBLISHED, "test": PUBLISHED["val"]}
+        classes = MINIATURE_CLASSES if self.miniature else CLASSES
+        return self._classification(
+            sizes, tokens=False, d_input=3, d_output=classes, axes=(size, size), chance=1 / classes
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         if self.miniature:
@@ -87,7 +92,7 @@ class ImageNet(Dataset):
         for part, (images, labels) in zip(PARTS, miniatures.coloured_textures().values(), strict=True):
             writer.array(f"{part}_images", images)
             writer.array(f"{part}_labels", labels)
-        writer.meta["classes"] = [f"texture {number}" for number in range(10)]
+        writer.meta["classes"] = [f"texture {number}" for number in range(MINIATURE_CLASSES)]
 
     def _open(self, entry: cache.Entry) -> Prepared:
         from ssm_data import vision
@@ -105,9 +110,7 @@ class ImageNet(Dataset):
                 splits[split] = AugmentedImages(index, labels, stored[part], view, mix=mix, repeats=self.repeats)
             else:
                 splits[split] = Images(index, labels, stored[part], seen)
-        return self._prepared(
-            entry, splits, tokens=False, d_input=3, d_output=len(classes), axes=(size, size), classes=classes
-        )
+        return self._classified(entry, splits, classes=classes, view={"size": size})
 
     def _source(self, entry: cache.Entry, part: str) -> np.ndarray | ImageFiles:
         if self.miniature:

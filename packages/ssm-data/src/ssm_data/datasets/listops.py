@@ -15,15 +15,17 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import archives, cache, parallel
-from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import listops_expressions as generator
+from ssm_data.options import Seed, TextLength
 from ssm_data.splits import Ragged, Sequences
 from ssm_data.vocabulary import EOS, SPECIALS
 
 PUBLISHED = {"train": 96_000, "val": 2_000, "test": 2_000}
 MINIATURE = {"train": 4_000, "val": 500, "test": 500}
 MINIATURE_GRAMMAR = generator.Grammar(max_depth=3, max_args=4, min_length=4, max_length=32)
+MINIATURE_LONGEST = 25  # tokens of the longest miniature expression, with the end symbol
 BLOCK = 500
 
 # The reference leaves out round brackets and calls the closing bracket X.
@@ -45,8 +47,19 @@ class ListOps(Dataset):
     name: ClassVar[str] = "listops"
     title: ClassVar[str] = "ListOps"
 
-    l_max: int = 2048
-    seed: int = 0
+    l_max: TextLength = 2048
+    seed: Seed = 0
+
+    def expected(self) -> Spec:
+        longest = MINIATURE_LONGEST if self.miniature else self.l_max
+        return self._classification(
+            MINIATURE if self.miniature else PUBLISHED,
+            tokens=True,
+            d_input=len(VOCABULARY),
+            d_output=10,
+            l_max=min(longest, self.l_max),
+            chance=0.1,
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         if not self.miniature and (files := _release(place)):
@@ -56,7 +69,7 @@ class ListOps(Dataset):
             size = sum(sizes.values()) // 3
             return Preparation(key, partial(self._write_release, files), sentence, size, originals=[*files.values()])
         grammar = MINIATURE_GRAMMAR if self.miniature else generator.Grammar()
-        rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
+        rows = self._sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "l_max": self.l_max, "grammar": asdict(grammar)}
         size = sum(rows.values()) * (grammar.min_length + grammar.max_length) // 2
         sentence = f"generates {sum(rows.values()):,} expressions"
@@ -98,16 +111,7 @@ class ListOps(Dataset):
         for split in SPLITS:
             labels = entry.array(f"{split}_labels")
             splits[split] = Sequences(self._subset(split, len(labels)), labels, Ragged.open(entry, split))
-        return self._prepared(
-            entry,
-            splits,
-            tokens=True,
-            d_input=len(VOCABULARY),
-            d_output=10,
-            l_max=self.l_max,
-            symbols=VOCABULARY,
-            writing="expression",
-        )
+        return self._classified(entry, splits, symbols=VOCABULARY, writing="expression")
 
 
 def _release(place: Place) -> dict[str, Path]:

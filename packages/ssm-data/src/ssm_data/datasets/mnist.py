@@ -17,9 +17,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ssm_data import archives, cache, downloads
-from ssm_data.contract import Dataset, Place, Preparation, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Seed
 from ssm_data.splits import Pixels, shuffled
 
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -36,6 +37,7 @@ ORIGINALS = {
 VALIDATION = 0.1
 SPLIT_SEED = 42
 IMAGES, PIXELS = 70_000, 784
+SIZES = {"train": 54_000, "val": 6_000, "test": 10_000}
 HOW_TO = (
     f"Get {', '.join(original.name for original in ORIGINALS.values())} from {URL} (12 MB) "
     "and name the folder that holds them with --data."
@@ -48,6 +50,16 @@ class SequentialMNIST(Dataset):
 
     name: ClassVar[str] = "smnist"
     title: ClassVar[str] = "sMNIST"
+
+    def expected(self) -> Spec:
+        return self._classification(
+            miniatures.HELD_OUT_SIZES if self.miniature else SIZES,
+            tokens=False,
+            d_input=1,
+            d_output=10,
+            l_max=miniatures.SIDE**2 if self.miniature else PIXELS,
+            chance=0.1 if self.miniature else 0.1135,
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature, **self._order_key()}
@@ -97,7 +109,7 @@ class SequentialMNIST(Dataset):
         for split, (stored, index) in chosen.items():
             images, labels = entry.array(f"{stored}_images"), entry.array(f"{stored}_labels")
             splits[split] = Pixels(index[self._subset(split, len(index))], labels, images, order=pixel_order)
-        return self._prepared(entry, splits, tokens=False, d_input=1, d_output=10, l_max=len(pixel_order))
+        return self._classified(entry, splits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +125,7 @@ class PermutedMNIST(SequentialMNIST):
     title: ClassVar[str] = "pMNIST"
 
     order: Literal["bit-reversal", "random"] = "bit-reversal"
-    seed: int = 0
+    seed: Seed = 0
 
     def _order_key(self) -> dict[str, str | int]:
         return {"order": self.order, **({"seed": self.seed} if self.order == "random" else {})}

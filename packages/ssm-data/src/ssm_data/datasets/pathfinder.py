@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ssm_data import archives, cache, parallel
-from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import pathfinder_images as generator
+from ssm_data.options import Seed
 from ssm_data.splits import Pixels, shuffled
 
 DIFFICULTY = "curv_contour_length_14"
@@ -48,8 +49,18 @@ class Pathfinder(Dataset):
     style: ClassVar[generator.Style] = generator.PATHFINDER32
     miniature_style: ClassVar[generator.Style] = generator.MINIATURE16
 
-    seed: int = 0
+    seed: Seed = 0
     centre: bool = True
+
+    def expected(self) -> Spec:
+        return self._classification(
+            MINIATURE if self.miniature else PUBLISHED,
+            tokens=False,
+            d_input=1,
+            d_output=2,
+            l_max=(self.miniature_style if self.miniature else self.style).size ** 2,
+            chance=0.5,
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key: dict[str, Any]
@@ -61,7 +72,7 @@ class Pathfinder(Dataset):
             key = {"release": IMAGES, "size": style.size}
             originals = [folder / "imgs", folder / "metadata"]
             return Preparation(key, write, f"reads {folder}", IMAGES * style.size**2, originals=originals)
-        rows = self._generated_sizes(MINIATURE if self.miniature else PUBLISHED)
+        rows = self._sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "style": asdict(style)}
         sentence = f"generates {sum(rows.values()):,} images"
         if folder:
@@ -112,16 +123,8 @@ class Pathfinder(Dataset):
             index = entry.array(split)
             moments = (CENTRE, CENTRE) if self.centre else (0.0, 1.0)
             splits[split] = Pixels(index[self._subset(split, len(index))], labels, images, *moments)
-        return self._prepared(
-            entry,
-            splits,
-            tokens=False,
-            d_input=1,
-            d_output=2,
-            l_max=images[0].size,
-            classes=("different contours", "same contour"),
-            view={"centre": self.centre},
-        )
+        classes = ("different contours", "same contour")
+        return self._classified(entry, splits, classes=classes, view={"centre": self.centre})
 
 
 @dataclass(frozen=True, kw_only=True)

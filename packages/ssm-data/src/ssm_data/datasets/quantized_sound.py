@@ -5,7 +5,10 @@ Goel et al., "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ssm_data import audio, cache
 from ssm_data.contract import SPLITS, Dataset, Prepared, Spec
@@ -22,31 +25,46 @@ class QuantizedSound(Dataset):
         quantization: ``mu-law`` or ``linear`` steps.
     """
 
+    variable_length: ClassVar[bool] = False
+    published: ClassVar[dict[str, int]] = dict.fromkeys(SPLITS, 0)  # only the folder tells
+
     quantization: audio.Quantization = "mu-law"
+
+    @property
+    @abstractmethod
+    def _longest(self) -> int:
+        """Largest number of samples in an example."""
+
+    def expected(self) -> Spec:
+        """See :meth:`Dataset.expected`."""
+        length = miniatures.SOUND if self.miniature else self._longest
+        return Spec(
+            tokens=True,
+            d_input=audio.MU + 1,
+            d_output=audio.MU + 1,
+            target="class",
+            l_max=length,
+            l_output=length,
+            lengths=self.variable_length,
+            pair=False,
+            stream=False,
+            metric="bits",
+            chance=math.nan,
+            sizes=self._sizes(miniatures.SIZES if self.miniature else self.published),
+        )
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         for split, (waves, _) in miniatures.tones(10).items():
             Ragged.store(writer, split, [audio.quantize(wave, self.quantization) for wave in waves])
 
-    def _opened(self, entry: cache.Entry, *, l_max: int, lengths: bool) -> Prepared:
+    def _open(self, entry: cache.Entry) -> Prepared:
         splits = {}
         for split in SPLITS:
             tokens = Ragged.open(entry, split)
             index = self._subset(split, len(tokens.lengths()))
             splits[split] = Generated(index, tokens, audio.SILENCE)
-        if self.miniature:
-            l_max = int(splits["test"].lengths().max())
-        spec = Spec(
-            tokens=True,
-            d_input=audio.MU + 1,
-            d_output=audio.MU + 1,
-            target="class",
-            l_max=l_max,
-            l_output=l_max,
-            lengths=lengths,
-            pair=False,
-            stream=False,
-            metric="bits",
+        spec = replace(
+            self.expected(),
             chance=constant_guess(splits["test"].tokens.flat, "bits"),
             sizes={name: len(split) for name, split in splits.items()},
             fingerprint=cache.digest([entry.fingerprint, *(split.digest() for split in splits.values())]),

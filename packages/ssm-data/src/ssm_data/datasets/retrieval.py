@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ssm_data import archives, cache, parallel, vocabulary
-from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import TextLength
 from ssm_data.splits import Pairs, Ragged
 
 FILES = {
@@ -29,6 +30,7 @@ FILES = {
 }
 FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", ".")
 PAIRS = {"train": 147_086, "val": 18_090, "test": 17_437}
+SYMBOLS = 98  # vocabulary size at the default options, with the special symbols
 RELEASE = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 
 Row = tuple[int, str, str]
@@ -45,7 +47,18 @@ class Retrieval(Dataset):
     name: ClassVar[str] = "retrieval"
     title: ClassVar[str] = "Retrieval"
 
-    l_max: int = 4000
+    l_max: TextLength = 4000
+
+    def expected(self) -> Spec:
+        return self._classification(
+            miniatures.SIZES if self.miniature else PAIRS,
+            tokens=True,
+            d_input=miniatures.PAPER_SYMBOLS if self.miniature else SYMBOLS,
+            d_output=2,
+            l_max=min(self.l_max, miniatures.LONGEST_PAPER) if self.miniature else self.l_max,
+            pair=True,
+            chance=0.5,
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key: dict[str, Any]
@@ -108,14 +121,10 @@ class Retrieval(Dataset):
             index = self._subset(split, len(labels))
             splits[split] = Pairs(index, labels, Ragged.open(entry, split), entry.array(f"{split}_members"))
         symbols = entry.meta["vocabulary"]
-        return self._prepared(
+        return self._classified(
             entry,
             splits,
-            tokens=True,
             d_input=len(symbols),
-            d_output=2,
-            l_max=self.l_max,
-            pair=True,
             classes=("unrelated", "linked"),
             symbols=symbols,
             writing="characters",

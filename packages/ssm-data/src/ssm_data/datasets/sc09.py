@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_data import audio, cache, parallel
-from ssm_data.contract import Place, Preparation, Prepared
+from ssm_data.contract import Place, Preparation
 from ssm_data.datasets import speech_commands
 from ssm_data.datasets.quantized_sound import QuantizedSound
 from ssm_data.splits import Ragged
@@ -29,6 +29,12 @@ class SC09(QuantizedSound):
 
     name: ClassVar[str] = "sc09"
     title: ClassVar[str] = "SC09"
+    variable_length: ClassVar[bool] = True
+    published: ClassVar[dict[str, int]] = PUBLISHED
+
+    @property
+    def _longest(self) -> int:
+        return speech_commands.LENGTH
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"quantization": self.quantization, "miniature": self.miniature}
@@ -58,6 +64,3 @@ class SC09(QuantizedSound):
         speech_commands.check_sizes(names, PUBLISHED, source)
         for split, members in names.items():
             Ragged.store(writer, split, [clips[name] for name in sorted(members)])
-
-    def _open(self, entry: cache.Entry) -> Prepared:
-        return self._opened(entry, l_max=speech_commands.LENGTH, lengths=True)

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
 from ssm_data import archives, audio, cache, downloads, parallel
-from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared
+from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import Range
 from ssm_data.splits import Signals
 
 ORIGINAL = downloads.Published(
@@ -40,7 +41,7 @@ LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 PUBLISHED35 = {"train": 84_843, "val": 9_981, "test": 11_005}
 PUBLISHED10 = 34_975
 RATE = LENGTH = 16_000
-FRAMES, COEFFICIENTS = 161, 20
+COEFFICIENTS = 20
 EPSILON = 1e-5
 SPLIT_SEED = 0
 BLOCK = 256
@@ -71,13 +72,21 @@ class _SpeechCommands(Dataset):
     words: ClassVar[tuple[str, ...]]
     full_scale: ClassVar[int]
 
-    mfcc: bool = False
-    dropped: float = 0.0
+    published: ClassVar[dict[str, int]]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.dropped < 100:
-            raise ValueError(f"dropped is {self.dropped}; it is a percentage from 0 to below 100.")
+    mfcc: bool = False
+    dropped: Annotated[float, Range(0, below=100)] = 0.0
+
+    def expected(self) -> Spec:
+        length = miniatures.SOUND if self.miniature else LENGTH
+        return self._classification(
+            miniatures.SIZES if self.miniature else self.published,
+            tokens=False,
+            d_input=(COEFFICIENTS if self.mfcc else 1) + (self.dropped > 0),
+            d_output=len(self.words),
+            l_max=frames(length) if self.mfcc else length,
+            chance=1 / len(self.words),
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"mfcc": self.mfcc, "miniature": self.miniature}
@@ -85,7 +94,7 @@ class _SpeechCommands(Dataset):
             return Preparation(key, self._write_miniature, "generates sounds", 10 << 20)
         found = find(place)
         sentence = f"reads {found}" if found else f"downloads {ORIGINAL.url}"
-        clip = FRAMES * COEFFICIENTS * 4 if self.mfcc else LENGTH * 2
+        clip = frames(LENGTH) * COEFFICIENTS * 4 if self.mfcc else LENGTH * 2
         size = sum(PUBLISHED35.values()) * clip
         return Preparation(
             key, partial(self._write, place, found), sentence, size, originals=originals(place, found, self.words)
@@ -128,7 +137,7 @@ class _SpeechCommands(Dataset):
 
     def _empty(self, writer: cache.Writer, count: int, length: int) -> np.ndarray:
         if self.mfcc:
-            return writer.empty("signals", (count, length // 100 + 1, COEFFICIENTS), np.float32)
+            return writer.empty("signals", (count, frames(length), COEFFICIENTS), np.float32)
         return writer.empty("signals", (count, length), np.int16)
 
     def _features(self, waves: np.ndarray) -> np.ndarray:
@@ -153,15 +162,7 @@ class _SpeechCommands(Dataset):
             index = entry.array(split)
             index = index[self._subset(split, len(index))]
             splits[split] = Signals(index, labels, signals, mean, std, self.dropped)
-        return self._prepared(
-            entry,
-            splits,
-            tokens=False,
-            d_input=len(mean) + (self.dropped > 0),
-            d_output=len(self.words),
-            l_max=signals.shape[1],
-            classes=self.words,
-        )
+        return self._classified(entry, splits, classes=self.words)
 
     @abstractmethod
     def _split(self, clips: Clips) -> dict[str, np.ndarray]:
@@ -175,6 +176,7 @@ class SpeechCommands35(_SpeechCommands):
     name: ClassVar[str] = "sc35"
     title: ClassVar[str] = "SC35"
     words: ClassVar[tuple[str, ...]] = WORDS
+    published: ClassVar[dict[str, int]] = PUBLISHED35
     # The published numbers were obtained on samples divided by 2^15 twice; beside the tiny standard deviation
     # of such samples the 1e-5 that is added to it counts, and the inputs come out smaller.
     full_scale: ClassVar[int] = 2**30
@@ -194,6 +196,7 @@ class SpeechCommands10(_SpeechCommands):
     name: ClassVar[str] = "sc10"
     title: ClassVar[str] = "SC10"
     words: ClassVar[tuple[str, ...]] = COMMANDS
+    published: ClassVar[dict[str, int]] = {"train": 24_482, "val": 5_246, "test": 5_247}
     full_scale: ClassVar[int] = 2**15
 
     def _split(self, clips: Clips) -> dict[str, np.ndarray]:
@@ -204,6 +207,11 @@ class SpeechCommands10(_SpeechCommands):
                 f"second, and {PUBLISHED10:,} should. {HOW_TO}"
             )
         return stratified(whole, clips.labels[whole])
+
+
+def frames(length: int) -> int:
+    """Return the number of frames of cepstral coefficients of so many samples."""
+    return length // 100 + 1
 
 
 def stratified(rows: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

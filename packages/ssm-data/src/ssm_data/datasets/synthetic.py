@@ -8,13 +8,14 @@ Copying and adding are those of Arjovsky et al., "Unitary Evolution Recurrent Ne
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from ssm_data import cache
 from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
+from ssm_data.options import MOST_STEPS, Length, Range, Seed, TextLength
 from ssm_data.splits import EndlessSynthetic, Synthetic
 
 Example = tuple[np.ndarray, np.ndarray]
@@ -43,14 +44,14 @@ class _Task(Dataset):
     target: ClassVar[Literal["class", "value"]] = "value"
     endless: ClassVar[bool] = False
 
-    seed: int = 0
+    seed: Seed = 0
 
     def _preparation(self, place: Place) -> Preparation:
         options = {name: value for name, value in asdict(self).items() if name != "limit"}
         return Preparation(options, self._write, "generates examples as they are read", 1 << 20)
 
     def _splits(self) -> dict[str, Synthetic]:
-        sizes = self._generated_sizes(MINIATURE if self.miniature else self.sizes)
+        sizes = self._sizes(MINIATURE if self.miniature else self.sizes)
         kinds = {split: EndlessSynthetic if self.endless and split == "train" else Synthetic for split in SPLITS}
         return {
             split: kinds[split](self.draw, sizes[split], (self.seed, number)) for number, split in enumerate(SPLITS)
@@ -62,11 +63,9 @@ class _Task(Dataset):
             for name, values in zip(("input", "target"), examples[0], strict=True):
                 writer.array(f"{split}_{name}", values)
 
-    def _open(self, entry: cache.Entry) -> Prepared:
-        splits = self._splits()
-        sizes = {split: len(examples) for split, examples in splits.items()}
+    def expected(self) -> Spec:
         tokens = self.target == "class"
-        spec = Spec(
+        return Spec(
             tokens=tokens,
             **self.shape._asdict(),
             target=self.target,
@@ -75,10 +74,12 @@ class _Task(Dataset):
             stream=False,
             metric="accuracy" if tokens else "mse",
             chance=self.chance,
-            sizes=sizes,
-            fingerprint=cache.digest([entry.fingerprint, sizes]),
+            sizes=self._sizes(MINIATURE if self.miniature else self.sizes),
         )
-        return Prepared(spec, splits)
+
+    def _open(self, entry: cache.Entry) -> Prepared:
+        spec = self.expected()
+        return Prepared(replace(spec, fingerprint=cache.digest([entry.fingerprint, spec.sizes])), self._splits())
 
     def _at_most(self, miniature: int, steps: int) -> int:
         """A number of steps, which a miniature has fewer of."""
@@ -117,14 +118,9 @@ class Copying(_Task):
     target: ClassVar[Literal["class", "value"]] = "class"
     endless: ClassVar[bool] = True
 
-    memory: int = 1024
-    blanks: int = 0
-    vocabulary: int = 64
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.vocabulary < 3:
-            raise ValueError(f"vocabulary is {self.vocabulary}; a blank, a marker and a token are the least.")
+    memory: Length = 1024
+    blanks: Annotated[int, Range(0, MOST_STEPS)] = 0
+    vocabulary: Annotated[int, Range(3, MOST_STEPS)] = 64
 
     def draw(self, rng: np.random.Generator) -> Example:
         memory = self._memory
@@ -157,7 +153,7 @@ class Adding(_Task):
     title: ClassVar[str] = "Adding"
     sizes: ClassVar[dict[str, int]] = {"train": 45_000, "val": 5_000, "test": 5_000}
 
-    l_max: int = 1000
+    l_max: TextLength = 1000
 
     def draw(self, rng: np.random.Generator) -> Example:
         length = self.shape.l_max
@@ -188,9 +184,13 @@ class _Noise(_Task):
 
     sizes: ClassVar[dict[str, int]] = {"train": 16_384, "val": 1_024, "test": 1_024}
 
-    l_max: int = 4000
-    step: float
-    cutoff: float
+    l_max: TextLength = 4000
+    step: Annotated[float, Range(above=0, most=1e6)]
+    cutoff: Annotated[float, Range(above=0, most=1e12)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        highest_frequency(self._length, self.step, self.cutoff)
 
     def _require(self, option: str, least: int, most: int) -> None:
         if not least <= (value := getattr(self, option)) <= most:
@@ -215,9 +215,9 @@ class Delay(_Noise):
     name: ClassVar[str] = "delay"
     title: ClassVar[str] = "Delay"
 
-    step: float = 2.5e-4
-    cutoff: float = 1000.0
-    lag: int = 1000
+    step: Annotated[float, Range(above=0, most=1e6)] = 2.5e-4
+    cutoff: Annotated[float, Range(above=0, most=1e12)] = 1000.0
+    lag: Annotated[int, Range(0, MOST_STEPS)] = 1000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,9 +253,9 @@ class Reconstruct(_Noise):
     name: ClassVar[str] = "reconstruct"
     title: ClassVar[str] = "Reconstruct"
 
-    step: float = 1e-3
-    cutoff: float = 100.0
-    memory: int = 1000
+    step: Annotated[float, Range(above=0, most=1e6)] = 1e-3
+    cutoff: Annotated[float, Range(above=0, most=1e12)] = 100.0
+    memory: Length = 1000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -274,10 +274,8 @@ class Reconstruct(_Noise):
         return RMS**2
 
 
-def white_noise(rng: np.random.Generator, length: int, step: float, cutoff: float) -> np.ndarray:
-    """Periodic Gaussian noise of mean 0 and root mean square 0.5, no frequency above ``cutoff``, (length,) float32.
-
-    It begins where it is nearest to zero.
+def highest_frequency(length: int, step: float, cutoff: float) -> int:
+    """Return the number of the highest frequency of ``length`` steps that a cutoff lets through.
 
     Raises:
         ValueError: no frequency is below the cutoff, or it is beyond half of the sampling rate.
@@ -288,6 +286,18 @@ def white_noise(rng: np.random.Generator, length: int, step: float, cutoff: floa
             f"A cutoff of {cutoff:g} Hz is out of range: {length:,} steps of {step:g} s have frequencies "
             f"from {1 / (step * length):g} to {0.5 / step:g} Hz."
         )
+    return highest
+
+
+def white_noise(rng: np.random.Generator, length: int, step: float, cutoff: float) -> np.ndarray:
+    """Periodic Gaussian noise of mean 0 and root mean square 0.5, no frequency above ``cutoff``, (length,) float32.
+
+    It begins where it is nearest to zero.
+
+    Raises:
+        ValueError: no frequency is below the cutoff, or it is beyond half of the sampling rate.
+    """
+    highest = highest_frequency(length, step, cutoff)
     spectrum = np.zeros(length // 2 + 1, dtype=np.complex128)
     spectrum[1 : highest + 1] = rng.normal(size=highest) + 1j * rng.normal(size=highest)
     noise = np.fft.irfft(spectrum, length)

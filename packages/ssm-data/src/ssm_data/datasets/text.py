@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from ssm_data import archives, cache, downloads, parallel, vocabulary
-from ssm_data.contract import Dataset, Place, Preparation, Prepared
+from ssm_data.contract import Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
+from ssm_data.options import MOST_STEPS, Range, TextLength
 from ssm_data.splits import Ragged, Sequences, shuffled
 
 ORIGINAL = downloads.Published(
@@ -35,6 +36,7 @@ PUBLISHED = {
     "test": "0d355db8049f382b9938738287aabc0f8f78ccc492c42df1fd895af483ad2b7b",
 }
 REVIEWS = 50_000
+SYMBOLS = 134  # 131 characters and the three special symbols, at the default options
 HELD_OUT = 0.1
 SPLIT_SEED = 42
 HOW_TO = (
@@ -60,9 +62,21 @@ class Text(Dataset):
     name: ClassVar[str] = "text"
     title: ClassVar[str] = "Text"
 
-    l_max: int = 4096
-    min_freq: int = 15
+    l_max: TextLength = 4096
+    min_freq: Annotated[int, Range(1, MOST_STEPS)] = 15
     validation: Literal["held-out", "test"] = "held-out"
+
+    def expected(self) -> Spec:
+        train, test = (miniatures.TRAIN, miniatures.TEST) if self.miniature else (REVIEWS // 2, REVIEWS // 2)
+        held_out = int(HELD_OUT * train) if self.validation == "held-out" else 0
+        return self._classification(
+            {"train": train - held_out, "val": held_out or test, "test": test},
+            tokens=True,
+            d_input=miniatures.REVIEW_SYMBOLS if self.miniature else SYMBOLS,
+            d_output=2,
+            l_max=min(self.l_max, miniatures.LONGEST_REVIEW) if self.miniature else self.l_max,
+            chance=0.5,
+        )
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"l_max": self.l_max, "min_freq": self.min_freq, "miniature": self.miniature}
@@ -115,13 +129,10 @@ class Text(Dataset):
             tokens, labels = Ragged.open(entry, stored), entry.array(f"{stored}_labels")
             splits[split] = Sequences(index[self._subset(split, len(index))], labels, tokens)
         symbols = entry.meta["vocabulary"]
-        return self._prepared(
+        return self._classified(
             entry,
             splits,
-            tokens=True,
             d_input=len(symbols),
-            d_output=2,
-            l_max=self.l_max,
             classes=("negative", "positive"),
             symbols=symbols,
             writing="characters",

@@ -36,8 +36,10 @@ class WikiText103(Corpus):
     metric: ClassVar[Literal["perplexity"]] = "perplexity"
     folders: ClassVar[tuple[str, ...]] = ("wikitext-103", "wt103")
     published: ClassVar[dict[str, int]] = {"train": 103_227_021, "val": 217_646, "test": 245_569}
-    words: ClassVar[int] = 267_735
+    vocabulary: ClassVar[int] = 267_735
     megabytes: ClassVar[float] = 181
+    miniature_vocabulary: ClassVar[int] = miniatures.SENTENCE_WORDS
+    miniature_predictions: ClassVar[dict[str, int]] = miniatures.STREAM_WORDS
 
     def _preparation(self, place: Place) -> Preparation:
         key = {"miniature": self.miniature}
@@ -78,13 +80,13 @@ class WikiText103(Corpus):
         except (UnicodeDecodeError, KeyError) as error:
             raise DataError(f"{source} does not hold the published text ({error!r}). {self._how_to}") from error
         sizes = {split: len(part) for split, part in tokens.items()}
-        if sizes != self.published or len(words) != self.words:
+        if sizes != self.published or len(words) != self.vocabulary:
             counts = ", ".join(
                 f"{size:,} words in {split} (not {self.published[split]:,})" for split, size in sizes.items()
             )
             raise DataError(
                 f"{source} does not hold the published text: {counts}, "
-                f"a vocabulary of {len(words):,} (not {self.words:,}). {self._how_to}"
+                f"a vocabulary of {len(words):,} (not {self.vocabulary:,}). {self._how_to}"
             )
         self._store(writer, words, tokens)
 
@@ -100,7 +102,8 @@ class WikiText2(WikiText103):
     title: ClassVar[str] = "WikiText-2"
     folders: ClassVar[tuple[str, ...]] = ("wikitext-2", "wt2")
     published: ClassVar[dict[str, int]] = {"train": 2_088_628, "val": 217_646, "test": 245_569}
-    words: ClassVar[int] = 33_278
+    vocabulary: ClassVar[int] = 33_278
+    published_chance: ClassVar[float] = 715.44
     megabytes: ClassVar[float] = 4.3
 
 

@@ -8,6 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 TRAIN, TEST = 4_000, 500
+SIZES = {"train": TRAIN, "val": TEST, "test": TEST}
+HELD_OUT_SIZES = {"train": TRAIN - TRAIN // 10, "val": TRAIN // 10, "test": TEST}  # if a tenth of train becomes val
+FACES = {"train": TRAIN, "val": TEST // 2, "test": TEST // 2}
+SIDE = 16  # height and width of an image, in pixels
+SOUND = 1024  # samples of a sound
+LONGEST_REVIEW, REVIEW_SYMBOLS = 172, 26  # with the end symbol; with the special symbols
+LONGEST_PAPER, PAPER_SYMBOLS = 113, 27
+SENTENCE_WORDS, SENTENCE_BYTES = 30, 23  # vocabularies of the sentences
+STREAM_WORDS = {"train": 23_999, "val": 2_999, "test": 2_999}  # predictions
+STREAM_BYTES = {"train": 92_505, "val": 11_559, "test": 11_532}
 VIDEOS = {"train": 1_000, "test": 200}
 FRAMES, RATE = 16, 8
 
