@@ -181,7 +181,7 @@ def test_dropped_samples_read_zero_and_are_marked(folder, tmp_path):
     ("change", "message"),
     [
         ({"go/00000002_nohash_0.wav": b"RIFFgarbage"}, r"go/00000002_nohash_0.wav cannot be read as sound"),
-        ({"go/00000002_nohash_0.wav": wav(np.zeros(8000, dtype=np.int16), 8000)}, r"1 channels at 8,000 Hz"),
+        ({"go/00000002_nohash_0.wav": wav(np.zeros(8000, dtype=np.int16), 8000)}, r"1 channel at 8,000 Hz"),
         ({"go/00000002_nohash_0.wav": wav(np.zeros(17_000, dtype=np.int16))}, r"lasts 17,000 samples"),
         ({"go/0.wav": wav(np.zeros(16_000, dtype=np.int16))}, r"141 in train \(not 140\)"),
     ],

@@ -1,40 +1,49 @@
-"""Sound: files as samples, cepstral coefficients, 8-bit quantisation."""
+"""Sound: samples of files, cepstral coefficients, 8-bit quantisation."""
 
 from __future__ import annotations
 
-import io
+import math
 import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ssm_data import sound_files
 from ssm_data.errors import DataError
 
 Quantization = Literal["mu-law", "linear"]
 MU = 255
 SILENCE = 128
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz
+MOST_COEFFICIENTS = 20_000_000
 
 
 def decode(content: bytes, name: str, rate: int) -> np.ndarray:
-    """Samples of a mono sound file, (L,) int16.
+    """Decode a mono sound file of a release to samples (L,) int16.
 
     Raises:
-        DataError: the file is broken, or has another sampling rate or several channels.
+        DataError: the file is broken, truncated or empty, or has another sampling rate or several channels.
     """
-    import soundfile
-
-    try:
-        samples, found = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise DataError(f"{name} cannot be read as sound ({error}); get the file again.") from error
-    if found != rate or samples.shape[1] != 1:
-        raise DataError(f"{name} has {samples.shape[1]} channels at {found:,} Hz; one at {rate:,} Hz is wanted.")
-    return samples[:, 0]
+    sound = sound_files.decoded(content, name, integers=True, advice="get the file again.")
+    channels = sound.samples.shape[1]
+    if sound.rate != rate or channels != 1:
+        raise DataError(
+            f"{name} has {channels} channel{'s' * (channels > 1)} at {sound.rate:,} Hz instead of one at {rate:,} Hz; "
+            "get the file again."
+        )
+    return sound.samples[:, 0]
 
 
 def mfcc(samples: np.ndarray, rate: int) -> np.ndarray:
-    """20 cepstral coefficients of 64 log-mel bands, a frame every 100 samples: (B, L) int16 to (B, L / 100 + 1, 20)."""
+    """Return 20 cepstral coefficients of 64 log-mel bands, with a frame every 100 samples.
+
+    Args:
+        samples: (B, L) int16.
+
+    Returns:
+        (B, L // 100 + 1, 20) float32.
+    """
     import torch
     from torchaudio.transforms import MFCC
 
@@ -46,27 +55,36 @@ def mfcc(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def mono(path: Path, rate: int) -> np.ndarray:
-    """Samples of a sound file, the mean of its channels, resampled to ``rate``: (L,) float32.
+    """Read a sound file as the mean of its channels, resampled to ``rate``: (L,) float32.
 
     Raises:
-        DataError: the file is broken.
+        DataError: the file is broken, truncated or empty, or its sampling rate cannot be converted.
     """
-    import soundfile
     import torch
     from torchaudio.functional import resample
 
     try:
-        samples, found = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise DataError(f"{path} cannot be read as sound ({error}); replace the file or take it away.") from error
-    mean = samples.mean(axis=1)
-    return mean if found == rate else resample(torch.from_numpy(mean), found, rate).numpy()
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); {sound_files.ADVICE}") from error
+    sound = sound_files.decoded(content, str(path), integers=False)
+    mean = sound.samples.mean(axis=1).astype(np.float32)
+    if sound.rate == rate:
+        return mean
+    # The filter has one coefficient for each pair of steps in which both rates meet: gigabytes for 44,101 Hz.
+    shared = math.gcd(sound.rate, rate)
+    if not LOWEST_RATE <= sound.rate <= HIGHEST_RATE or (sound.rate // shared) * (rate // shared) > MOST_COEFFICIENTS:
+        raise DataError(
+            f"{path} has a sampling rate of {sound.rate:,} Hz, which cannot be converted to {rate:,} Hz; if the file is "
+            "not damaged, convert it with another program."
+        )
+    return resample(torch.from_numpy(mean), sound.rate, rate).numpy()
 
 
 def quantize(samples: np.ndarray, kind: Quantization) -> np.ndarray:
-    """Samples (L,) in 256 steps of the range that they fill, (L,) uint8; ``mu-law`` has finer steps near its middle.
+    """Quantise samples (L,) to 256 steps between their minimum and their maximum: (L,) uint8.
 
-    A constant reads as silence, 128.
+    ``mu-law`` has finer steps near the middle of that range. A constant becomes silence, 128.
     """
     low, high = float(samples.min()), float(samples.max())
     if low == high:
@@ -76,11 +94,3 @@ def quantize(samples: np.ndarray, kind: Quantization) -> np.ndarray:
         centred = 2 * unit - 1
         unit = 0.5 + 0.5 * np.sign(centred) * np.log1p(MU * np.abs(centred) + 1e-8) / np.log1p(MU)
     return np.floor(0.005 + (MU + 1 - 0.01) * unit).clip(0, MU).astype(np.uint8)
-
-
-def dequantize(tokens: np.ndarray, kind: Quantization) -> np.ndarray:
-    """Samples from -1 to 1 that quantised ones (L,) stand for, (L,) float32."""
-    centred = tokens.astype(np.float32) / SILENCE - 1
-    if kind == "linear":
-        return centred
-    return np.sign(centred) * np.expm1(np.abs(centred) * np.float32(np.log1p(MU))) / MU
