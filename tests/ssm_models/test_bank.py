@@ -4,8 +4,9 @@ import pytest
 import torch
 from ssm_core.recurrence.bank import Bank
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import LayerConfig, StackConfig
+from ssm_models.config import StackConfig
 from ssm_models.layers.s4 import S4Layer
+from ssm_testing.configs import s4_layer_config
 
 OPTIONS = {
     "s4": {},
@@ -18,7 +19,7 @@ OPTIONS = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_bank_is_the_layers_one_by_one(name):
     torch.manual_seed(0)
-    layers = [S4Layer(4, LayerConfig(d_state=6, **OPTIONS[name])).double() for _ in range(3)]
+    layers = [S4Layer(4, s4_layer_config(d_state=6, **OPTIONS[name])).double() for _ in range(3)]
     bank = Bank([each.recurrence() for each in layers])
     states = [torch.randn_like(each.initial_state(2)) for each in layers]
     inputs = [torch.randn(2, 4, dtype=torch.float64) for _ in layers]
@@ -40,7 +41,7 @@ def test_a_stack_of_unlike_layers_steps():
     """Two banks, and a layer whose finite kernel goes into none."""
     torch.manual_seed(0)
     options = [OPTIONS["s4"], OPTIONS["s4d"], {"l_max": 5}, OPTIONS["s4"], OPTIONS["s4d"]]
-    layers = [S4Layer(4, LayerConfig(d_state=6, **each)) for each in options]
+    layers = [S4Layer(4, s4_layer_config(d_state=6, **each)) for each in options]
     model = ResidualStack(layers, StackConfig(d_model=4, n_layers=5, norm="layer")).double().eval()
     u = torch.randn(2, 19, 4, dtype=torch.float64)
     step, state, outputs = model.stepper(), model.initial_state(2), []

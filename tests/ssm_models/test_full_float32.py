@@ -7,13 +7,14 @@ import pytest
 import torch
 from ssm_core.dplr import generating_function
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import KernelConfig, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
+from ssm_models.config import LRULayerConfig, S5LayerConfig, StackConfig
 from ssm_models.contract import SequenceLayer
 from ssm_models.kernels import make_kernel
 from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.mimo import MIMOLayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s5 import S5Layer
+from ssm_testing.configs import kernel_config, s4_layer_config
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -55,7 +56,7 @@ KERNELS = {
 
 def stack(name: str) -> SequenceLayer:
     """Two layers that step together, without the maps between features, which are the network's and may be rounded."""
-    layers = [S4Layer(3, LayerConfig(d_state=6, final_act=None, **KERNELS[name])) for _ in range(2)]
+    layers = [S4Layer(3, s4_layer_config(d_state=6, final_act=None, **KERNELS[name])) for _ in range(2)]
     return ResidualStack(layers, StackConfig(n_layers=2, d_model=3))
 
 
@@ -90,7 +91,7 @@ def test_forward_and_backward(name: str, form: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_product_is_seen() -> None:
-    kernel = make_kernel(3, 2, KernelConfig(d_state=6, kernel="dense"))
+    kernel = make_kernel(3, 2, kernel_config(d_state=6, kernel="dense"))
     with Float32Products() as products:
         kernel(40)
         assert products.guarded

@@ -19,11 +19,12 @@ from ssm_models.checkpoints.reference import (
     s4nd_layer_config,
     sashimi_parameters,
 )
-from ssm_models.config import SashimiConfig, StackConfig
+from ssm_models.config import StackConfig
 from ssm_models.contract import SequenceLayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
 from ssm_models.model import build_backbone
+from ssm_testing.configs import sashimi_config
 from torch import Tensor
 
 GOLDEN = Path(os.environ.get("SSM_GOLDEN_DIR", Path(__file__).parents[1] / "golden")) / "models"
@@ -60,7 +61,7 @@ def build_minimal(case: dict, arrays: dict[str, np.ndarray]) -> tuple[SequenceLa
 
 def build_sashimi(case: dict, arrays: dict[str, np.ndarray]) -> tuple[SequenceLayer, Rename]:
     options = {key: tuple(value) if key == "pool" else value for key, value in case.items() if key != "kind"}
-    config = SashimiConfig(prenorm=True, pool_weight_norm=False, l_kernel=arrays["input0"].shape[1], **options)
+    config = sashimi_config(prenorm=True, pool_weight_norm=False, l_kernel=arrays["input0"].shape[1], **options)
     return build_backbone(config), lambda state: sashimi_parameters(state, config)
 
 

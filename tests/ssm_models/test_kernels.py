@@ -9,8 +9,9 @@ import torch
 from ssm_core.backends import use_backend
 from ssm_core.dplr import generating_function
 from ssm_kernels.host import compiler
-from ssm_models.config import Interface, KernelConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
+from ssm_models.config import Interface, LRULayerConfig, S5LayerConfig
 from ssm_models.kernels import make_kernel
+from ssm_models.kernels.dplr import DPLRKernel
 from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
@@ -18,6 +19,7 @@ from ssm_models.layers.s5 import S5Layer
 from ssm_models.model import build_backbone, build_model
 from ssm_models.parameters import TRANSFORMS, inverse
 from ssm_models.zoo import ZOO
+from ssm_testing.configs import kernel_config, s4_layer_config, s4nd_layer_config
 from torch import Tensor
 
 
@@ -40,7 +42,7 @@ def direct_kernel(kernel: torch.nn.Module, L: int) -> Tensor:
     A, B, C, dt = full_system(kernel)
     I = torch.eye(A.shape[-1], dtype=A.dtype)  # noqa: E741
     A, B = A * dt[:, None, None], B * dt[:, None]
-    if kernel.config.disc == "bilinear":
+    if getattr(kernel.config, "disc", "bilinear") == "bilinear":
         A_bar, x = torch.linalg.solve(I - A / 2, I + A / 2), torch.linalg.solve(I - A / 2, B)
     else:
         A_bar = torch.linalg.matrix_exp(A)
@@ -67,7 +69,7 @@ def direct_kernel(kernel: torch.nn.Module, L: int) -> Tensor:
 )
 def test_the_kernel_is_its_definition(options: dict, L: int) -> None:
     torch.manual_seed(0)
-    kernel = make_kernel(4, 2, KernelConfig(d_state=6, dt_max=0.5, **options)).double()
+    kernel = make_kernel(4, 2, kernel_config(d_state=6, dt_max=0.5, **options)).double()
     torch.testing.assert_close(kernel(L), direct_kernel(kernel, L), rtol=1e-9, atol=1e-10)
 
 
@@ -77,10 +79,10 @@ def test_the_dense_kernel_is_the_dplr_one_in_the_basis_of_the_measure(disc: str)
     torch.manual_seed(0)
     options = {"d_state": 8, "init": "legs", "n_ssm": 1, "deterministic": True, "B_clip": None}
     dense = {key: value for key, value in options.items() if key != "B_clip"}
-    one = make_kernel(3, 1, KernelConfig(kernel="dense", **{**dense, "disc": "bilinear"})).double()
-    other = make_kernel(3, 1, KernelConfig(kernel="dplr", **options)).double()
+    one = make_kernel(3, 1, kernel_config(kernel="dense", **{**dense, "disc": "bilinear"})).double()
+    other = make_kernel(3, 1, kernel_config(kernel="dplr", **options)).double()
     torch.testing.assert_close(one(50), other(50), rtol=1e-4, atol=1e-5)  # B and P start from float32
-    fine = make_kernel(3, 1, KernelConfig(kernel="dense", **{**dense, "disc": disc, "dt_max": 0.001})).double()
+    fine = make_kernel(3, 1, kernel_config(kernel="dense", **{**dense, "disc": disc, "dt_max": 0.001})).double()
     coarse = fine(100)
     exact = torch.linalg.matrix_exp(fine.A[0] * 0.001 * 50) @ fine.B[0] * 0.001
     torch.testing.assert_close(coarse[0, 0, 50], fine.C[0, 0] @ exact, rtol=0.02, atol=1e-6)
@@ -91,7 +93,7 @@ def test_dss_is_the_papers_formula(name: str) -> None:
     """arXiv:2203.14343, proposition 1: ``Re sum w / lambda`` times zero-order hold or the row softmax."""
     torch.manual_seed(0)
     L = 23
-    kernel = make_kernel(3, 1, ZOO[name](d_model=3, d_state=6, dt_min=0.05)).double()
+    kernel = make_kernel(3, 1, ZOO[name](d_model=3, d_state=6, dt_min=0.05).layer.kernel).double()
     assert "B" not in dict(kernel.named_parameters())
     assert kernel.A_real.shape == (1, 3)
     C, B, dt = torch.view_as_complex(kernel.C), torch.view_as_complex(kernel.B), kernel.inv_dt.exp()
@@ -117,7 +119,7 @@ def test_dss_is_the_papers_formula(name: str) -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_an_ema_is_its_recurrence(tied: bool) -> None:
     torch.manual_seed(0)
-    kernel = make_kernel(3, 2, KernelConfig(kernel="ema", d_state=4, dt_tie=tied)).double()
+    kernel = make_kernel(3, 2, kernel_config(kernel="ema", d_state=4, dt_tie=tied)).double()
     p, alpha = torch.sigmoid(kernel.delta), torch.sigmoid(kernel.alpha)
     assert p.shape == (6, 1 if tied else 4)
     state, taps = torch.zeros_like(alpha), []
@@ -167,7 +169,7 @@ def test_lru_is_its_recurrence_and_starts_in_its_ring() -> None:
 def test_s4nd_is_a_convolution_over_all_axes(shape: tuple[int, ...], bidirectional: bool) -> None:
     """Against the sum over all pairs of positions, with the kernel's outer products written out."""
     torch.manual_seed(0)
-    config = S4NDLayerConfig(
+    config = s4nd_layer_config(
         kernel="diagonal", disc="zoh", init="diag-lin", d_state=4, dim=len(shape), trank=2, channels=2,
         bidirectional=bidirectional, activation="none", final_act=None,
     )  # fmt: skip
@@ -191,7 +193,7 @@ def test_s4nd_is_a_convolution_over_all_axes(shape: tuple[int, ...], bidirection
 def test_s4nd_at_half_the_resolution(kind: str) -> None:
     """A layer trained on a smooth image, at rate 2 on every second sample of it, also along one axis alone."""
     torch.manual_seed(0)
-    config = S4NDLayerConfig(
+    config = s4nd_layer_config(
         kernel=kind, d_state=8, init="diag-lin" if kind == "diagonal" else "legs", dt_min=1e-3, dt_max=1e-2,
         activation="none", final_act=None,
     )  # fmt: skip
@@ -220,11 +222,13 @@ def test_s4nd_at_half_the_resolution(kind: str) -> None:
 def test_gradcheck(name: str) -> None:
     torch.manual_seed(0)
     if name == "free":
-        config = KernelConfig(kernel="free", l_max=9)
+        config = kernel_config(kernel="free", l_max=9)
     elif name == "lssl-zoh":
-        config = ZOO["lssl"](d_model=2, d_state=4, n_ssm=None, disc="zoh")
+        config = ZOO["lssl"](d_model=2, d_state=4, n_ssm=None, disc="zoh").layer.kernel
     else:
-        config = ZOO[name](d_model=2, d_state=4, n_ssm=None, l_kernel=6 if name in ("s4", "s4-fout") else None)
+        options = {} if name == "ema" else {"n_ssm": None}
+        length = {"l_kernel": 6} if name in ("s4", "s4-fout") else {}
+        config = ZOO[name](d_model=2, d_state=4, **options, **length).layer.kernel
     kernel = make_kernel(2, 2, config).double()
     names, values = zip(*kernel.named_parameters(), strict=True)
 
@@ -266,8 +270,8 @@ def with_steps(name: str, dt: float, d_state: int = 16, **changes: None) -> torc
     torch.manual_seed(0)
     options = {"d_state": d_state, **ACCURACY[name], **changes}
     if name != "ema":
-        return make_kernel(2, 1, KernelConfig(dt_min=dt, dt_max=dt, **options))
-    kernel = make_kernel(2, 1, KernelConfig(**options))
+        return make_kernel(2, 1, kernel_config(dt_min=dt, dt_max=dt, **options))
+    kernel = make_kernel(2, 1, kernel_config(**options))
     torch.nn.init.constant_(kernel.delta, float(torch.logit(torch.tensor(dt), eps=1e-6)))
     return kernel
 
@@ -301,7 +305,7 @@ def test_float32_accuracy(name: str, dt: float, L: int, monkeypatch: pytest.Monk
     kernel = with_steps(name, dt)
     errors = [float32_error(lambda kernel: kernel(L), kernel)]
     monkeypatch.setattr(generating_function, "_float64_suffices", lambda *_: False)
-    if kernel.config.kernel == "dplr":
+    if isinstance(kernel, DPLRKernel):
         errors.append(float32_error(lambda kernel: kernel(L), kernel))
     direct = float32_error(lambda kernel: direct_sum(kernel, L), with_steps(name, dt, l_kernel=None))
     assert max(errors) <= 4 * direct
@@ -317,7 +321,7 @@ def float32_error(taps: Callable[[torch.nn.Module], Tensor], kernel: torch.nn.Mo
 @pytest.mark.parametrize("L", [1024, 16384, 65536])
 def test_free_taps_are_the_parameters(L: int) -> None:
     """Their direct sum has one term, so they have no error at all."""
-    kernel = make_kernel(2, 1, KernelConfig(kernel="free", l_max=65536))
+    kernel = make_kernel(2, 1, kernel_config(kernel="free", l_max=65536))
     assert kernel(L).dtype == torch.float32
     assert torch.equal(kernel(L), kernel.kernel[..., :L])
 
@@ -401,7 +405,7 @@ def test_bfloat16_autocast_keeps_the_system_in_float32(name: str) -> None:
 def test_dropout_masks_whole_features_when_tied() -> None:
     torch.manual_seed(0)
     for tied in (True, False):
-        layer = S4Layer(6, LayerConfig(d_state=4, dropout=0.5, tie_dropout=tied))
+        layer = S4Layer(6, s4_layer_config(d_state=4, dropout=0.5, tie_dropout=tied))
         dropped = layer.drop(torch.ones(4, 50, 6))
         share = (dropped == 0).float().mean(1)
         assert bool(((share == 0) | (share == 1)).all()) == tied

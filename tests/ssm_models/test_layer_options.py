@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from ssm_models.config import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S4NDLayerConfig, S5LayerConfig
+from ssm_models.config import HiPPORNNLayerConfig, LRULayerConfig, S5LayerConfig
 from ssm_models.contract import SequenceLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s4nd import S4NDLayer
 from ssm_models.layers.s5 import S5Layer
+from ssm_testing.configs import s4_layer_config, s4nd_layer_config
 from torch import Tensor
 
 WIDTH = 4
@@ -23,12 +24,12 @@ LAYER: list[tuple[str, Any]] = [
     ("share_channels", True),
 ]  # fmt: skip
 FAMILIES: dict[str, tuple[Callable[..., SequenceLayer], type, dict[str, Any], list[tuple[str, Any]], int]] = {
-    "s4": (S4Layer, LayerConfig, {"d_state": 4}, LAYER, 1),
-    "s4d": (S4Layer, LayerConfig, {"d_state": 4, "kernel": "diagonal", "init": "diag-lin"}, LAYER, 1),
-    "ema": (S4Layer, LayerConfig, {"d_state": 4, "kernel": "ema"}, LAYER, 1),
+    "s4": (S4Layer, s4_layer_config, {"d_state": 4}, LAYER, 1),
+    "s4d": (S4Layer, s4_layer_config, {"d_state": 4, "kernel": "diagonal", "init": "diag-lin"}, LAYER, 1),
+    "ema": (S4Layer, s4_layer_config, {"d_state": 4, "kernel": "ema"}, LAYER, 1),
     "s4nd": (
         S4NDLayer,
-        S4NDLayerConfig,
+        s4nd_layer_config,
         {"d_state": 4},
         [*LAYER, ("trank", 2), ("size", (3, 2)), ("size", (3, 2, 4)), ("dim", 0), ("l_kernel", 5)],
         2,

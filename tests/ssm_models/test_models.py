@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from ssm_models.config import CustomConfig, Interface, S4Config
+from ssm_models.config import Interface
 from ssm_models.model import build_model
+from ssm_models.options import from_options
 from ssm_models.zoo import ZOO
+from ssm_testing.configs import s4_config
 
 LISTOPS = Interface(tokens=True, d_input=18, d_output=10, l_max=2048)
 TEXT = Interface(tokens=True, d_input=135, d_output=2, l_max=4096)
@@ -34,10 +36,11 @@ COLOUR = Interface(tokens=False, d_input=3, d_output=10, l_max=1024)
 def test_sizes_are_those_of_the_published_s4_recipes(io: Interface, options: dict, parameters: int) -> None:
     options = {"n_layers": 6, "d_model": 256, "d_state": 64, "bidirectional": True, **options}
     with torch.device("meta"):
-        config = S4Config(kernel="diagonal", init="diag-lin", **options)
+        config = s4_config(kernel="diagonal", init="diag-lin", **options)
         model = build_model(config, io)
     # What the low-rank part adds: P, for each layer and copy.
-    low_rank = config.n_layers * (config.n_ssm or config.d_model) * config.d_state
+    kernel = config.layer.kernel
+    low_rank = config.n_layers * (kernel.n_ssm or config.d_model) * kernel.d_state
     assert sum(p.numel() for p in model.parameters()) + low_rank == parameters
 
 
@@ -113,7 +116,7 @@ def custom(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["Mean", "WithState"])
 def test_a_layer_of_the_users_own_trains(custom: Path, name: str) -> None:
-    config = CustomConfig(path=f"{custom}:{name}", args={"scale": 0.5}, n_layers=2, d_model=8)
+    config = from_options("custom", {"path": f"{custom}:{name}", "args": {"scale": 0.5}, "n_layers": 2, "d_model": 8})
     model = build_model(config, LISTOPS)
     assert model.backbone.layers[0].layer.module.scale == 0.5
     y = model(torch.randint(0, 18, (3, 11)), torch.tensor([11, 4, 1]))
@@ -133,11 +136,11 @@ def test_a_layer_of_the_users_own_trains(custom: Path, name: str) -> None:
 )
 def test_a_custom_layer_that_cannot_be_had(custom: Path, path: str, args: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        build_model(CustomConfig(path=path.format(custom), args=args), LISTOPS)
+        build_model(from_options("custom", {"path": path.format(custom), "args": args}), LISTOPS)
 
 
 def test_a_custom_layer_of_the_wrong_width(custom: Path) -> None:
-    model = build_model(CustomConfig(path=f"{custom}:Narrow", d_model=8), LISTOPS)
+    model = build_model(from_options("custom", {"path": f"{custom}:Narrow", "d_model": 8}), LISTOPS)
     with pytest.raises(ValueError, match=r"must give a tensor of its input's shape \(2, 5, 8\), not \(2, 5, 1\)"):
         model(torch.zeros(2, 5, dtype=torch.long))
 
@@ -150,11 +153,14 @@ def test_configurations_and_the_zoo_do_not_import_torch() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"kernel": "dplr", "disc": "zoh"}, "only disc=bilinear"),
-        ({"kernel": "dplr", "is_real": True, "init": "diag-real"}, "is_real has no meaning for kernel=dplr"),
-        ({"kernel": "diagonal", "rank": 2}, "rank has no meaning"),
-        ({"kernel": "dense", "bandlimit": 0.5}, "bandlimit has no meaning"),
-        ({"kernel": "dense", "disc": "dss"}, "kernel=diagonal"),
+        ({"kernel": "dplr", "disc": "zoh"}, "kernel=diagonal and kernel=dense would have it"),
+        (
+            {"kernel": "dplr", "is_real": True, "init": "diag-real"},
+            "'is_real' of the model with kernel=dplr; kernel=diagonal would have it",
+        ),
+        ({"kernel": "diagonal", "rank": 2}, "no option 'rank'"),
+        ({"kernel": "dense", "bandlimit": 0.5}, "no option 'bandlimit'"),
+        ({"kernel": "dense", "disc": "dss"}, "disc is one of zoh, bilinear, not 'dss'"),
         ({"kernel": "free"}, "set l_max"),
         ({"kernel": "diagonal", "is_real": True}, "init=diag-real"),
         (
@@ -164,10 +170,10 @@ def test_configurations_and_the_zoo_do_not_import_torch() -> None:
         ({"kernel": "diagonal", "is_real": True, "init": "diag-real", "disc": "dss"}, "complex kernel"),
         ({"d_state": 5}, "even"),
         ({"dt_min": 0.1, "dt_max": 0.01}, "dt_min <= dt_max"),
-        ({"lr": {"E": 0.1}}, "entries for A, B, C and dt"),
-        ({"wd": {"A": -0.1}}, "not negative"),
+        ({"lr": {"E": 0.1}}, "entries for A, B, C, dt, not for 'E'"),
+        ({"wd": {"A": -0.1}}, "wd has an entry A that is at least 0"),
         ({"bandlimit": 0.0}, "bandlimit"),
-        ({"dropout": 1.0}, "share from 0"),
+        ({"dropout": 1.0}, "dropout is below 1"),
         ({"gate_act": "gelu"}, "set gate"),
         ({"gate": 2, "final_act": None}, "final_act"),
         ({"d_model": 10, "n_ssm": 3}, "n_ssm must divide d_model"),
@@ -179,14 +185,13 @@ def test_configurations_and_the_zoo_do_not_import_torch() -> None:
 )
 def test_unsupported_combinations_are_refused_with_a_sentence(options: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as error:
-        S4Config(**options)
+        s4_config(**options)
     assert str(error.value).endswith(".")
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_zoo_model_builds_from_its_class_and_presets(name: str) -> None:
-    preset = ZOO[name].preset
-    config = preset.func(**{**preset.keywords, "d_model": 8, "n_layers": 1})
+def test_every_zoo_model_builds_from_its_presets(name: str) -> None:
+    config = ZOO[name](d_model=8, n_layers=1)
     if name == "s4nd":
         model = build_model(config, Interface(tokens=False, d_input=3, d_output=3, l_max=(5, 4)))
         x = torch.randn(2, 5, 4, 3)

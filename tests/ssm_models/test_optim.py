@@ -2,15 +2,16 @@ import math
 
 import pytest
 import torch
-from ssm_models.config import Interface, S4Config
+from ssm_models.config import Interface, StackConfig
 from ssm_models.model import build_model
 from ssm_models.optim import constant, cosine_warmup, linear_warmup, parameter_groups
+from ssm_testing.configs import s4_config
 from torch import nn
 
 IO = Interface(tokens=True, d_input=5, d_output=2, l_max=16)
 
 
-def groups_by_name(config: S4Config, **options: bool) -> dict[str, tuple[float, float]]:
+def groups_by_name(config: StackConfig, **options: bool) -> dict[str, tuple[float, float]]:
     model = build_model(config, IO)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, 0.01, 0.05, **options)
@@ -20,7 +21,7 @@ def groups_by_name(config: S4Config, **options: bool) -> dict[str, tuple[float, 
 
 
 def test_kernel_parameters_take_their_own_rates_and_decays() -> None:
-    found = groups_by_name(S4Config(n_layers=1, d_model=4, d_state=4, norm="batch", lr={"A": 0.001, "C": 0.002}))
+    found = groups_by_name(s4_config(n_layers=1, d_model=4, d_state=4, norm="batch", lr={"A": 0.001, "C": 0.002}))
     layer = "backbone.layers.0."
     for name in ("A_real", "A_imag", "P"):
         assert found[f"{layer}layer.kernel.{name}"] == (0.001, 0.0)
@@ -32,13 +33,13 @@ def test_kernel_parameters_take_their_own_rates_and_decays() -> None:
 
 
 def test_norms_and_biases_may_decay() -> None:
-    found = groups_by_name(S4Config(n_layers=1, d_model=4, d_state=4), decay_norms_and_biases=True)
+    found = groups_by_name(s4_config(n_layers=1, d_model=4, d_state=4), decay_norms_and_biases=True)
     assert found["backbone.layers.0.norm.weight"] == (0.01, 0.05)
     assert found["backbone.layers.0.layer.kernel.inv_dt"] == (0.001, 0.0)
 
 
 def test_a_rate_of_zero_freezes() -> None:
-    model = build_model(S4Config(n_layers=1, d_model=4, d_state=4, lr={"A": 0.0, "dt": 0.0}), IO)
+    model = build_model(s4_config(n_layers=1, d_model=4, d_state=4, lr={"A": 0.0, "dt": 0.0}), IO)
     names = {name.rpartition(".")[2] for name, _ in model.named_parameters()}
     assert not names & {"A_real", "A_imag", "P", "inv_dt"}
     assert {"B", "C"} <= names

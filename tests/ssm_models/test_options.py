@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ssm_core.hippo import ALIASES, MEASURES
 from ssm_core.initialize import COMBINATIONS, DIAGONALS
 from ssm_core.ops import long_conv
-from ssm_models.config import KernelConfig
-from ssm_models.kernels import KERNELS, make_kernel
+from ssm_models.config.kernels import KERNELS
+from ssm_models.kernels import make_kernel
+from ssm_testing.configs import kernel_config
 from torch import Tensor
 
 DIAGONAL = (*DIAGONALS, "hippo", "linear", "inverse", "quadratic", "random")
@@ -28,18 +29,19 @@ OPTIONS: dict[str, Any] = {
     "real_scale": 2.0, "imag_random": True, "imag_scale": 3.0, "B_init": "alternating", "B_scale": 2.0, "B_clip": 0.1,
     "P_scale": 0.5, "normalize": True, "lr": {"A": 0.0}, "wd": {"A": 0.1, "B": 0.0, "dt": 0.0},
 }  # fmt: skip
-LAYER_ALONE = {"kernel", "init", "l_max"}  # the tested one, the tested one, and the layer's
+#: The tested initialisation, and the length at which the layer cuts.
+NOT_VARIED = {"init", "l_max"}
 
 
 def test_every_option_is_in_the_matrix() -> None:
-    assert OPTIONS.keys() | LAYER_ALONE == {each.name for each in dataclasses.fields(KernelConfig)}
+    assert OPTIONS.keys() | NOT_VARIED == {each.name for cls in KERNELS.values() for each in dataclasses.fields(cls)}
 
 
 def made(options: dict[str, Any]) -> tuple[list[Any], torch.Tensor] | str:
     """Everything that a kernel of these options is, or the sentence that refuses it."""
     torch.manual_seed(0)
     try:
-        kernel = make_kernel(4, 2, KernelConfig(**options))
+        kernel = make_kernel(4, 2, kernel_config(**options))
     except ValueError as error:
         return str(error)
     marks = [(name, p.tolist(), getattr(p, "optim", None)) for name, p in kernel.named_parameters()]
@@ -50,9 +52,10 @@ def made(options: dict[str, Any]) -> tuple[list[Any], torch.Tensor] | str:
 
 def base(kernel: str, init: str) -> dict[str, Any]:
     rank = {"rank": 2} if init == "legt" and kernel == "dplr" else {}
-    taps = {"l_max": 12} if kernel == "free" else {}
-    named = {} if kernel in ("ema", "free") else {"init": init}
-    return {"kernel": kernel, "d_state": 8, **rank, **taps, **named}
+    if kernel == "free":
+        return {"kernel": kernel, "l_max": 12}
+    named = {} if kernel == "ema" else {"init": init}
+    return {"kernel": kernel, "d_state": 8, **rank, **named}
 
 
 def assert_sentence(refusal: str) -> None:
@@ -83,7 +86,7 @@ def accepted(options: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Those of the named options that go with the ones before."""
     for name in names:
         try:
-            KernelConfig(**options | {name: OPTIONS[name]})
+            kernel_config(**options | {name: OPTIONS[name]})
         except ValueError:
             continue
         options = options | {name: OPTIONS[name]}
@@ -105,7 +108,7 @@ def test_the_three_forms_of_drawn_options(
     """The convolution, two chunks and steps, in outputs, states and gradients."""
     torch.manual_seed(seed)
     try:
-        made = make_kernel(4, 2, KernelConfig(**accepted(base(kernel, init), names))).double()
+        made = make_kernel(4, 2, kernel_config(**accepted(base(kernel, init), names))).double()
     except ValueError as error:
         assert_sentence(str(error))
         return
@@ -135,18 +138,19 @@ def assert_equal(actual: Tensor, expected: Tensor) -> None:
 
 @pytest.mark.parametrize("kernel", ["ema", "free"])
 def test_kernels_without_a_state_space_refuse_its_options(kernel: str) -> None:
-    plain = made(base(kernel, "") | ({} if kernel == "free" else {"dt_tie": False}))
-    for name, value in {**OPTIONS, "init": "diag-lin", "dt_tie": True}.items():
-        changed = made(base(kernel, "") | ({} if kernel == "free" else {"dt_tie": False}) | {name: value})
-        if isinstance(changed, str):
-            assert_sentence(changed)
-        else:
-            assert name in ("d_state", "dt_tie", "share_channels", "lr", "wd")
+    own = {"ema": {"dt_tie": False}, "free": {}}[kernel]
+    plain = made(base(kernel, "") | own)
+    assert not isinstance(plain, str), plain
+    taken = {"ema": {"d_state", "dt_tie", "share_channels", "lr", "wd"}, "free": {"lr", "wd"}}[kernel]
+    rates = {"lr": {"C": 0.1}, "wd": {"C": 0.1}}
+    for name, value in {**OPTIONS, **rates, "init": "diag-lin", "dt_tie": True}.items():
+        changed = made(base(kernel, "") | own | {name: value})
+        if name in taken:
+            assert not isinstance(changed, str), changed
             assert changed[0] != plain[0] or not torch.equal(changed[1], plain[1])
-
-
-def test_the_kernels_are_those_of_the_matrix() -> None:
-    assert set(KERNELS) == {"diagonal", "dplr", "dense", "ema", "free"}
+        else:
+            assert isinstance(changed, str), name
+            assert_sentence(changed)
 
 
 @pytest.mark.parametrize("init", ["legs", "diag-inv", "diag-legs", "dplr-inv"])
@@ -157,9 +161,7 @@ def test_a_dense_kernel_is_the_dplr_one_of_the_same_initialisation(init: str) ->
         torch.manual_seed(0)
         options = {"P_scale": 0.3} if init.startswith("dplr") else {}
         clip = {"B_clip": None} if kind == "dplr" and init == "legs" else {}
-        config = KernelConfig(
-            kernel=kind, init=init, d_state=8, deterministic=True, disc="bilinear", n_ssm=2, **options, **clip
-        )
+        config = kernel_config(kernel=kind, init=init, d_state=8, deterministic=True, n_ssm=2, **options, **clip)
         with torch.random.fork_rng():
             torch.set_default_dtype(torch.float64)
             try:

@@ -141,9 +141,9 @@ def test_what_has_no_counterpart_is_refused_with_a_sentence(settings: dict[str, 
     ],
 )
 def test_learning_rates(settings: dict[str, Any], rates: dict[str, float]) -> None:
-    assert layer_config(settings).lr == rates
+    assert layer_config(settings).kernel.lr == rates
     as_decay = {"wd": settings["lr"], **{key: value for key, value in settings.items() if key != "lr"}}
-    assert layer_config(as_decay).wd == rates
+    assert layer_config(as_decay).kernel.wd == rates
 
 
 def assert_same_function(settings: dict[str, Any], state: dict[str, Tensor], taps: Tensor) -> None:

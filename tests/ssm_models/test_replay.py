@@ -9,7 +9,7 @@ import pytest
 import torch
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import Interface, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
+from ssm_models.config import Interface, LRULayerConfig, S5LayerConfig, StackConfig
 from ssm_models.contract import SequenceLayer, State
 from ssm_models.generation import replay
 from ssm_models.generation.replay import Replay
@@ -20,6 +20,7 @@ from ssm_models.layers.s5 import S5Layer
 from ssm_models.model import build_backbone, build_model
 from ssm_models.modules.norms import Norm
 from ssm_models.zoo import ZOO
+from ssm_testing.configs import s4_layer_config
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves
@@ -28,18 +29,18 @@ S4D = {"kernel": "diagonal", "init": "diag-lin", "disc": "zoh"}
 
 
 def stack(norm: str = "layer", prenorm: bool = True, **options: object) -> ResidualStack:
-    layers = [S4Layer(4, LayerConfig(d_state=6, dt_max=0.3, **options)) for _ in range(3)]
+    layers = [S4Layer(4, s4_layer_config(d_state=6, dt_max=0.3, **options)) for _ in range(3)]
     return ResidualStack(layers, StackConfig(d_model=4, n_layers=3, norm=norm, prenorm=prenorm))
 
 
 def mixed() -> ResidualStack:
     layers = [
-        S4Layer(4, LayerConfig(d_state=6)),
-        S4Layer(4, LayerConfig(l_max=5, **S4D)),
+        S4Layer(4, s4_layer_config(d_state=6)),
+        S4Layer(4, s4_layer_config(l_max=5, **S4D)),
         S5Layer(4, S5LayerConfig(d_state=6)),
         LRULayer(4, LRULayerConfig(d_state=5)),
-        S4Layer(4, LayerConfig(d_state=6, gate=2, bottleneck=2, channels=2, swap_channels=True)),
-        S4Layer(4, LayerConfig(d_state=6)),
+        S4Layer(4, s4_layer_config(d_state=6, gate=2, bottleneck=2, channels=2, swap_channels=True)),
+        S4Layer(4, s4_layer_config(d_state=6)),
     ]
     return ResidualStack(layers, StackConfig(d_model=4, n_layers=6, norm="layer"))
 

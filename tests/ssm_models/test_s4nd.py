@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from ssm_models.config import S4NDLayerConfig
 from ssm_models.layers.s4nd import S4NDLayer
+from ssm_testing.configs import s4nd_layer_config
 from torch import Tensor, nn
 
 H, N = 2, 4
@@ -54,7 +54,7 @@ def expected_output(layer: S4NDLayer, u: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_kernel_is_the_mean_over_the_ranks(trank: int, channels: int, bidirectional: bool) -> None:
     torch.manual_seed(0)
-    config = S4NDLayerConfig(
+    config = s4nd_layer_config(
         kernel="diagonal", disc="zoh", init="diag-lin", d_state=N, dt_min=0.1, dt_max=1.0, trank=trank,
         channels=channels, bidirectional=bidirectional, activation="none", final_act=None,
     )  # fmt: skip
@@ -67,7 +67,7 @@ def test_the_kernel_is_the_mean_over_the_ranks(trank: int, channels: int, bidire
 @pytest.mark.parametrize("trank", [1, 2])
 def test_glu_pairs_the_halves_of_the_channels_at_every_rank(trank: int) -> None:
     torch.manual_seed(0)
-    config = S4NDLayerConfig(
+    config = s4nd_layer_config(
         kernel="diagonal", disc="zoh", init="diag-lin", d_state=N, dt_min=0.1, dt_max=1.0, trank=trank, channels=2,
         activation="glu", final_act=None,
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_glu_pairs_the_halves_of_the_channels_at_every_rank(trank: int) -> None:
 def test_equal_ranks_are_one_rank() -> None:
     """A layer of rank 2 whose ranks are equal computes what the layer of rank 1 computes."""
     torch.manual_seed(0)
-    layers = [S4NDLayer(H, S4NDLayerConfig(d_state=N, channels=2, trank=trank)).double() for trank in (1, 2)]
+    layers = [S4NDLayer(H, s4nd_layer_config(d_state=N, channels=2, trank=trank)).double() for trank in (1, 2)]
     state = layers[0].state_dict()
     doubled = {key: torch.cat((value, value)) if key.endswith(".C") else value for key, value in state.items()}
     layers[1].load_state_dict(doubled)

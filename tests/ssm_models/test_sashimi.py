@@ -6,12 +6,13 @@ import pytest
 import torch
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.checkpoints.reference import sashimi_parameters
-from ssm_models.config import Interface, SashimiConfig
+from ssm_models.config import Interface
 from ssm_models.kernels.diagonal import DiagonalKernel
 from ssm_models.kernels.dplr import DPLRKernel
 from ssm_models.model import build_model
 from ssm_models.modules.norms import ScalarNorm
 from ssm_models.zoo import ZOO
+from ssm_testing.configs import sashimi_config
 
 
 def backbone(unet: bool, **options: object) -> Sashimi:
@@ -153,16 +154,16 @@ def test_a_scalar_norm_has_one_scale_and_one_shift() -> None:
 
 def test_refusals() -> None:
     for options, sentence in (
-        ({"pool": (4, 1)}, "pool has factors"),
+        ({"pool": (4, 1)}, "pool has an entry that is at least 2"),
         ({"expand": 0}, "expand is at least 1"),
-        ({"ff": -1}, "ff is a width factor"),
+        ({"ff": -1}, "ff is at least 0"),
         ({"l_max": 9}, "leave l_max out"),
         ({"center": {"pool": (2,)}}, "of which pool is none"),
         ({"center": {"l_kernel": 4}}, "of which l_kernel is none"),
-        ({"center": {"kernel": "diagonal", "rank": 2}}, "rank has no meaning for kernel=diagonal"),
+        ({"center": {"kernel": "diagonal", "rank": 2}}, "no option 'rank' of the layer with kernel=diagonal"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            SashimiConfig(**options)
+            sashimi_config(**options)
     model = backbone(False, bidirectional=True)
     with pytest.raises(ValueError, match="needs the future"):
         model.initial_state(2)

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import HiPPORNNLayerConfig, LayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
+from ssm_models.config import HiPPORNNLayerConfig, LRULayerConfig, S5LayerConfig, StackConfig
 from ssm_models.contract import SequenceLayer
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s5 import S5Layer
 from ssm_models.zoo import ZOO
+from ssm_testing.configs import s4_layer_config
 from torch import Tensor
 
 OPTIONS = {
@@ -56,7 +57,7 @@ OPTIONS = {
 def layer(name: str, d_model: int, d_state: int, dtype: torch.dtype) -> S4Layer:
     kind = OPTIONS[name].get("kernel")
     sizes = {"free": {}, "ema": {"d_state": d_state}}.get(kind, {"d_state": d_state, "dt_max": 0.3})
-    config = LayerConfig(**{**sizes, **OPTIONS[name]})
+    config = s4_layer_config(**{**sizes, **OPTIONS[name]})
     made = S4Layer(d_model, config)
     if name == "dss-softmax":
         with torch.no_grad():  # some modes grow
@@ -282,7 +283,7 @@ def test_a_batch_norm_steps_with_running_statistics_in_training_too() -> None:
     ],
 )
 def test_what_cannot_step_says_why(options: dict, sentence: str) -> None:
-    model = S4Layer(4, LayerConfig(d_state=4, **options))
+    model = S4Layer(4, s4_layer_config(d_state=4, **options))
     u = torch.randn(2, 5, 4)
     with pytest.raises(ValueError, match=sentence):
         model.step(u[:, 0], model.initial_state(2))
@@ -301,7 +302,7 @@ def test_a_tied_kernel_is_exact_at_every_length(name: str, L: int) -> None:
     torch.manual_seed(4)
     tied = layer(name, 4, 8, torch.float64)
     parameters = tied.state_dict()
-    plain = S4Layer(4, replace(tied.config, l_kernel=None)).double()
+    plain = S4Layer(4, replace(tied.config, kernel=replace(tied.config.kernel, l_kernel=None))).double()
     kernel = tied.kernel
     parameters["kernel.C"] = kernel._untied_C(kernel._dplr(1.0), 1.0)
     parameters["kernel.l_kernel"] = torch.tensor(0)
@@ -317,7 +318,7 @@ def test_half_the_sampling_rate(name: str) -> None:
     torch.manual_seed(5)
     options = {"d_state": 8, "dt_min": 1e-3, "dt_max": 1e-2, **OPTIONS[name], "activation": "none", "final_act": None}
     options.pop("l_kernel", None)
-    model = S4Layer(4, LayerConfig(**options)).double()
+    model = S4Layer(4, s4_layer_config(**options)).double()
     t = torch.linspace(0, 1, 1001, dtype=torch.float64)[1:, None]
     u = (torch.sin(9 * t * torch.arange(1, 5)) * torch.exp(-3 * (t - 0.5) ** 2))[None]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)

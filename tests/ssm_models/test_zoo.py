@@ -36,7 +36,7 @@ def bilinear_taps(w: np.ndarray, B: np.ndarray, C: np.ndarray, dt: float, L: int
 
 def kernel_of(name: str, **options: Any) -> torch.nn.Module:
     torch.manual_seed(0)
-    return make_kernel(2, 1, ZOO[name](d_model=2, d_state=N, **options)).double()
+    return make_kernel(2, 1, ZOO[name](d_model=2, d_state=N, **options).layer.kernel).double()
 
 
 @pytest.mark.parametrize("name", ["s4d", "s4d-legs", "s4d-lin", "s4d-inv", "dss-exp", "dss-softmax"])

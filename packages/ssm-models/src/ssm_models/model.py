@@ -1,60 +1,27 @@
 """A whole model: encoder, backbone, decoder."""
 
-from collections.abc import Callable
-from typing import Any
-
 from torch import Tensor, nn
 
-from ssm_models.backbones.sashimi import Sashimi
-from ssm_models.backbones.stack import ResidualStack
-from ssm_models.config import (
-    CustomConfig,
-    HiPPORNNConfig,
-    Interface,
-    LRUConfig,
-    S4Config,
-    S4NDConfig,
-    S5Config,
-    SashimiConfig,
-    StackConfig,
-)
+from ssm_models.config import Interface, StackConfig
+from ssm_models.config.layer import locate
 from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.heads.decoders import RetrievalDecoder, SequenceDecoder
 from ssm_models.heads.encoders import make_encoder
 from ssm_models.heads.positions import PositionDecoder
-from ssm_models.layers.custom import CustomLayer
-from ssm_models.layers.hippo_rnn import HiPPORNNLayer
-from ssm_models.layers.lru import LRULayer
-from ssm_models.layers.s4 import S4Layer
-from ssm_models.layers.s4nd import S4NDLayer
-from ssm_models.layers.s5 import S5Layer
-
-LAYERS: dict[type[StackConfig], Callable[[int, Any], SequenceLayer]] = {
-    S4Config: S4Layer,
-    S4NDConfig: S4NDLayer,
-    HiPPORNNConfig: HiPPORNNLayer,
-    S5Config: S5Layer,
-    LRUConfig: LRULayer,
-    CustomConfig: CustomLayer,
-}
-"""The layer of each stack: a constructor of its width and its configuration."""
 
 
 def build_model(config: StackConfig, io: Interface) -> "SequenceModel":
-    """The model of a configuration, for a task.
+    """Return the model of a configuration, for a task.
 
     Raises:
-        ValueError: the configuration's sizes do not fit.
+        ValueError: the sizes of the configuration do not fit each other or the task.
     """
     return SequenceModel(build_backbone(config.for_length(io.l_max)), config, io)
 
 
 def build_backbone(config: StackConfig) -> SequenceLayer:
-    """The backbone of a configuration: (B, L, d_model) to the same shape."""
-    if isinstance(config, SashimiConfig):
-        return Sashimi(config)
-    layer = LAYERS[type(config)]
-    return ResidualStack([layer(config.d_model, config) for _ in range(config.n_layers)], config)
+    """Return the backbone of a configuration, which maps (B, L, d_model) to the same shape."""
+    return locate(config.backbone)(config)
 
 
 class SequenceModel(nn.Module):

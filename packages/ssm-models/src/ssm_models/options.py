@@ -1,51 +1,44 @@
-"""Flat options of the command line become a model's configuration, and the other way round. Does not import torch."""
+"""Flat options of a named model become its configuration, and the other way round. Does not import torch.
 
-import dataclasses
-import difflib
+The harness needs no more of a model than these two functions: a command line and a recipe say ``model.d_state=16``,
+whichever part of the model has the option.
+"""
+
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from ssm_models.config import CustomConfig, StackConfig
+from ssm_models.config import CustomLayerConfig, StackConfig, flat
 from ssm_models.zoo import ZOO
 
 
 def from_options(name: str, options: Mapping[str, Any]) -> StackConfig:
-    """Return the configuration of a model of the zoo, or of ``custom``, with some options changed.
+    """Return the configuration of a model.
+
+    Args:
+        name: of a model of the zoo, also an alias; or ``custom``, for a layer of the user's own.
+        options: values over the preset of the model, by their names.
 
     Raises:
-        ValueError: an option does not exist, or its value is wrong.
+        ValueError: there is no such model or option, or a value is wrong; the sentence gives the name, the value and
+            the reason.
     """
-    cls, preset = (CustomConfig, {}) if name == "custom" else (ZOO[name].preset.func, ZOO[name].preset.keywords)
-    known = {field.name for field in dataclasses.fields(cls)}
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=3, cutoff=0.5)
-            hint = f"the nearest known: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"
-            raise ValueError(f"There is no option '{option}' of {name}; {hint}.")
-    try:
-        return _adapter(cls).validate_python({**preset, **options})
-    except ValidationError as error:
-        first = error.errors()[0]
-        if "error" in first.get("ctx", {}):
-            raise ValueError(str(first["ctx"]["error"])) from error
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}={first['input']!r} is not valid: {first['msg'].rstrip('.')}.") from error
+    if name == "custom":
+        return flat.model_from_options(StackConfig, CustomLayerConfig, options, name)
+    if name not in ZOO:
+        raise ValueError(f"There is no model '{name}' in the zoo; there are {', '.join(ZOO)}.")
+    return ZOO[name](**options)
 
 
 def to_options(config: StackConfig, *, changed_only: bool = False) -> dict[str, Any]:
-    """Return the options of a configuration, or only those that differ from the defaults of its class."""
-    found = {}
-    for field in dataclasses.fields(config):
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        value = getattr(config, field.name)
-        if not changed_only or value != default:
-            found[field.name] = value
-    return found
+    """Return the flat options of a model, in a fixed order: of the stack, of the layer, of the kernel.
 
+    ``from_options(name, to_options(config))`` is ``config`` again, for the name that it was made from.
 
-@cache
-def _adapter(cls: type) -> TypeAdapter:
-    return TypeAdapter(cls)
+    Args:
+        config: a model.
+        changed_only: leave out those that have the default of their class.
+
+    Raises:
+        ValueError: one word stands for several values, because stack and layer differ in an option that both have.
+    """
+    return flat.to_options(config, changed_only=changed_only)

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from ssm_models.backbones.naive import sashimi_stepper
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
 from ssm_models.contract import State, Stepper
-from ssm_models.model import SequenceModel, build_backbone, build_model
 from ssm_models.generation.replay import Replay
+from ssm_models.layers.naive import NaiveS4Layer
+from ssm_models.model import SequenceModel, build_backbone, build_model
 from ssm_models.zoo import ZOO
 from torch import Tensor, nn
 
@@ -19,7 +21,6 @@ from ssm_bench.estimate import published_spec, random_batch
 from ssm_bench.kernel_bench import arithmetic
 from ssm_bench.kernel_bench.case import Case
 from ssm_bench.kernel_bench.grid import Problem
-from ssm_bench.kernel_bench.straightforward import StraightforwardLayer, sashimi_stepper
 from ssm_bench.recipe import compose_recipe
 from ssm_bench.task import Task, interface, target_sums
 
@@ -38,7 +39,7 @@ def make_case(problem: Problem, device: torch.device) -> Case:
 
 
 class ModelCase(Case):
-    """A model; ``naive`` is the same function with the same parameters, of straightforward layers."""
+    """A model; ``naive`` is the same function with the same parameters, of layers as their formulas."""
 
     backends = ("naive", "auto")
     mixes = True
@@ -116,7 +117,7 @@ def _task(p: Problem, backend: str, *words: str) -> Task:
     built: nn.Module = build_model(recipe.model, interface(spec))
     if backend == "naive":
         config: Any = recipe.model.for_length(p.L)
-        layers = [StraightforwardLayer(p.H, config) for _ in range(p.layers)]
+        layers = [NaiveS4Layer(p.H, config.layer) for _ in range(p.layers)]
         straightforward = SequenceModel(ResidualStack(layers, config), config, interface(spec))
         straightforward.load_state_dict(built.state_dict())
         built = straightforward

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from ssm_core import ops
 from ssm_core.backends import OPERATORS, Backend
-from ssm_models.config import LayerConfig
+from ssm_models.config import DiagonalConfig, DPLRConfig, KernelConfig, S4LayerConfig
+from ssm_models.layers.naive import NaiveS4Layer
 from ssm_models.layers.s4 import S4Layer
 from torch import Tensor
 from torch.func import functional_call
@@ -18,14 +18,13 @@ from ssm_bench.kernel_bench import arithmetic
 from ssm_bench.kernel_bench.arithmetic import Flops
 from ssm_bench.kernel_bench.case import Case
 from ssm_bench.kernel_bench.grid import Problem
-from ssm_bench.kernel_bench.straightforward import StraightforwardLayer
 
 FEW = 8  # features on which errors are taken
 _ORDER = (Backend.NAIVE, Backend.KEOPS, Backend.TORCH, Backend.CUDA, Backend.TENSOR_CORES)
 
-_GLU_LAYERS: dict[str, dict[str, Any]] = {
-    "s4d-layer": {"kernel": "diagonal", "init": "diag-lin", "disc": "zoh"},
-    "s4-layer": {"kernel": "dplr", "init": "legs"},
+_GLU_LAYERS: dict[str, Callable[[Problem], KernelConfig]] = {
+    "s4d-layer": lambda p: DiagonalConfig(d_state=p.N, init="diag-lin", disc="zoh"),
+    "s4-layer": lambda p: DPLRConfig(d_state=p.N, init="legs", l_kernel=p.L),
 }
 
 
@@ -222,10 +221,9 @@ def _ssm_step(p: Problem) -> TensorCase:
 
 
 def _layer(p: Problem) -> TensorCase:
-    """A layer with a GLU output map; ``naive`` is the straightforward one."""
-    options = _GLU_LAYERS[p.name]
-    config = LayerConfig(d_state=p.N, l_kernel=p.L if p.name == "s4-layer" else None, **options)
-    layers = {"auto": S4Layer(p.H, config), "naive": StraightforwardLayer(p.H, config)}
+    """Return a layer with a GLU output map; ``naive`` is its formula."""
+    config = S4LayerConfig(kernel=_GLU_LAYERS[p.name](p))
+    layers = {"auto": S4Layer(p.H, config), "naive": NaiveS4Layer(p.H, config)}
     names = [name for name, _ in layers["auto"].named_parameters()]
 
     def call(x: Sequence[Tensor], backend: str) -> tuple[Tensor, ...]:

@@ -1,6 +1,5 @@
 """SaShiMi: S4 layers at several time scales, causal all the way."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from ssm_models.backbones.stack import ResidualBlock, chain_stepper
-from ssm_models.config import SashimiConfig
+from ssm_models.config import S4LayerConfig, SashimiConfig
 from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.layers.feed_forward import FeedForward
 from ssm_models.layers.s4 import S4Layer
@@ -81,17 +80,23 @@ class Sashimi(SequenceLayer):
         self.d_output = config.d_model
         scales, width, shrink = [], config.d_model, 1
         for factor in config.pool:
-            before = self._blocks(width, shrink, config) if config.unet else []
-            scales.append(Scale(before, self._blocks(width, shrink, config), width, factor, config))
+            before = self._blocks(width, shrink, config.s4) if config.unet else []
+            scales.append(Scale(before, self._blocks(width, shrink, config.s4), width, factor, config))
             width, shrink = width * config.expand, shrink * factor
         self.scales = nn.ModuleList(scales)
         self.center = nn.ModuleList(self._blocks(width, shrink, config.at_center()))
         self.norm = LayerNorm(config.d_model)
 
-    def _blocks(self, width: int, shrink: int, layer: SashimiConfig) -> list[ResidualBlock]:
+    def _blocks(self, width: int, shrink: int, layer: S4LayerConfig) -> list[ResidualBlock]:
+        """Return the blocks of a scale.
+
+        Args:
+            width: H of the scale.
+            shrink: fine samples for each sample of the scale.
+            layer: options of the S4 layers.
+        """
         config = self.config
-        if layer.has_length and config.l_kernel is not None:
-            layer = replace(layer, l_kernel=math.ceil(config.l_kernel / shrink))
+        layer = replace(layer, kernel=layer.kernel.for_scale(shrink))
         blocks = []
         for _ in range(config.n_layers):
             blocks.append(ResidualBlock(S4Layer(width, layer), width, config))

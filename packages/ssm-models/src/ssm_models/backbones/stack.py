@@ -8,6 +8,7 @@ from ssm_core.recurrence.bank import Bank, Recurrence
 from torch import Tensor, nn
 
 from ssm_models.config import StackConfig
+from ssm_models.config.layer import locate
 from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.modules.dropout import dropout
@@ -63,6 +64,16 @@ class ResidualBlock(SequenceLayer):
             return y if self.prenorm else self.norm.step(y), state
 
         return step
+
+
+def build_stack(config: StackConfig) -> "ResidualStack":
+    """Return the stack of a configuration.
+
+    Raises:
+        ValueError: the sizes do not fit.
+    """
+    layer_class = locate(config.layer.layer_class)
+    return ResidualStack([layer_class(config.d_model, config.layer) for _ in range(config.n_layers)], config)
 
 
 class ResidualStack(SequenceLayer):

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from ssm_models.config import LayerConfig, S4NDLayerConfig, SashimiConfig
-from ssm_models.config.kernel import DIAGONAL_INIT, is_diagonal, without_meaning
+from ssm_models.config import DiagonalConfig, S4LayerConfig, S4NDLayerConfig, SashimiConfig
+from ssm_models.config.flat import layer_from_options
+from ssm_models.config.kernels import DIAGONAL_OPTIONS, KERNELS, is_diagonal
 
-Config = TypeVar("Config", bound=LayerConfig)
+Layer = TypeVar("Layer", S4LayerConfig, S4NDLayerConfig)
 
 _KERNELS = {
     **dict.fromkeys(("dplr", "nplr", "s4"), "dplr"),
@@ -27,7 +28,7 @@ _WITHOUT_EFFECT = {"_name_", "backend", "verbose", "transposed", "layer", "dtype
 _OFF: dict[str, Any] = {"weight_norm": False, "initializer": None, "comp": False, "force_real": False}
 
 
-def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) -> LayerConfig:
+def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) -> S4LayerConfig:
     """The layer that the settings of ``S4Block`` describe.
 
     Args:
@@ -40,7 +41,7 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
     options = _options(settings)
     if options["kernel"] == "dplr":
         options["l_kernel"] = l_kernel or None
-    return _build(LayerConfig, options)
+    return _build(S4LayerConfig, options)
 
 
 def s4nd_layer_config(settings: Mapping[str, Any]) -> S4NDLayerConfig:
@@ -96,11 +97,13 @@ def _idle(options: Mapping[str, Any]) -> set[str]:
     does not know; those are left to be refused.
     """
     kernel, init = options["kernel"], options.get("init", "legs")
-    idle = set(without_meaning(kernel, init, options.get("disc", "bilinear"), is_real=options.get("is_real", False)))
+    known = {each.name for each in fields(KERNELS[kernel])}
+    elsewhere = {each.name for cls in KERNELS.values() for each in fields(cls)} - known
+    idle = elsewhere | set(KERNELS[kernel].without_meaning(options))
     if kernel not in ("ema", "free"):
-        fails = {"B_clip"} if is_diagonal(init) else {*DIAGONAL_INIT, "P_scale"}
+        fails = {"B_clip"} if is_diagonal(init) else {*DIAGONAL_OPTIONS, "P_scale"}
         idle -= fails | {"is_real", "dt_tie", "share_channels"}
-    if kernel in ("dplr", "dense"):
+    if kernel == "dense":
         idle.add("disc")
     if options.get("gate") is None:
         idle |= {"gate_act", "mult_act"}
@@ -111,11 +114,12 @@ def _idle(options: Mapping[str, Any]) -> set[str]:
     return idle
 
 
-def _build(cls: type[Config], options: dict[str, Any]) -> Config:
-    unknown = sorted(options.keys() - {each.name for each in fields(cls)})
+def _build(cls: type[Layer], options: dict[str, Any]) -> Layer:
+    known = {"kernel", *(each.name for part in (S4LayerConfig, cls, *KERNELS.values()) for each in fields(part))}
+    unknown = sorted(options.keys() - known)
     if unknown:
         raise ValueError(f"The reference's settings {', '.join(unknown)} have no counterpart here.")
-    return cls(**options)
+    return cast(Layer, layer_from_options(cls, options))
 
 
 def parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -152,9 +156,9 @@ def _real_basis(name: str, value: Tensor, *, complex_pairs: bool) -> Tensor:
     return value.real
 
 
-def minimal_s4d_config(d_state: int) -> LayerConfig:
+def minimal_s4d_config(d_state: int) -> S4LayerConfig:
     """The layer of the reference's stand-alone S4D: zero-order hold, B = 1."""
-    return LayerConfig(kernel="diagonal", disc="zoh", init="diag-lin", d_state=d_state, lr={"B": 0.0})
+    return S4LayerConfig(kernel=DiagonalConfig(disc="zoh", init="diag-lin", d_state=d_state, lr={"B": 0.0}))
 
 
 def minimal_s4d_parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

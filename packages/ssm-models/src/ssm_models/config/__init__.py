@@ -1,49 +1,49 @@
 """Typed, frozen configurations of the models: the one source of every default. Does not import torch.
 
-The classes are flat by inheritance, so that a command line says ``model.d_state=16``: a kernel's
-options are in :class:`KernelConfig`, a layer's in :class:`LayerConfig`, those of the residual stack
-around any layer in :class:`StackConfig`, and a model's class joins what it needs.
-Bad values and combinations that are not supported raise a ValueError at construction.
-:func:`ssm_models.model.build_model` makes the module.
+A configuration is a tree: a :class:`StackConfig` has the ``layer`` that it repeats, and a layer such as
+:class:`S4LayerConfig` has its ``kernel``. Every kernel and every layer has a class of its own, which holds only the
+options that have a meaning for it. Bad values, and combinations that are not supported, raise a ValueError with a
+sentence at construction. The command line has one flat list of options instead: :mod:`ssm_models.options`.
 """
 
-from ssm_models.config.kernel import KernelConfig, Transform
-from ssm_models.config.layers import (
-    Activation,
-    HiPPORNNLayerConfig,
-    LayerConfig,
-    LRULayerConfig,
-    S4NDLayerConfig,
-    S5LayerConfig,
+from ssm_models.config.custom import CustomLayerConfig
+from ssm_models.config.hippo_rnn import HiPPORNNLayerConfig
+from ssm_models.config.interface import Interface
+from ssm_models.config.kernels import (
+    DenseConfig,
+    DiagonalConfig,
+    DPLRConfig,
+    EMAConfig,
+    FreeConfig,
+    KernelConfig,
+    SystemConfig,
+    Transform,
 )
-from ssm_models.config.models import (
-    CustomConfig,
-    HiPPORNNConfig,
-    Interface,
-    LRUConfig,
-    S4Config,
-    S4NDConfig,
-    S5Config,
-    SashimiConfig,
-    StackConfig,
-)
+from ssm_models.config.layer import Activation, LayerConfig
+from ssm_models.config.lru import LRULayerConfig
+from ssm_models.config.s4 import S4LayerConfig, S4NDLayerConfig
+from ssm_models.config.s5 import S5LayerConfig
+from ssm_models.config.sashimi import SashimiConfig
+from ssm_models.config.stack import StackConfig
 
 __all__ = [
     "Activation",
-    "CustomConfig",
-    "HiPPORNNConfig",
+    "CustomLayerConfig",
+    "DPLRConfig",
+    "DenseConfig",
+    "DiagonalConfig",
+    "EMAConfig",
+    "FreeConfig",
     "HiPPORNNLayerConfig",
     "Interface",
     "KernelConfig",
-    "LRUConfig",
     "LRULayerConfig",
     "LayerConfig",
-    "S4Config",
-    "S4NDConfig",
+    "S4LayerConfig",
     "S4NDLayerConfig",
-    "S5Config",
     "S5LayerConfig",
     "SashimiConfig",
     "StackConfig",
+    "SystemConfig",
     "Transform",
 ]

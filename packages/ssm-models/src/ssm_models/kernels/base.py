@@ -1,53 +1,72 @@
-"""The contract of a kernel: one linear system a feature, in convolutional and recurrent form."""
+"""The contract of a kernel: one linear system for each feature, in convolutional and recurrent form."""
 
-from typing import Literal
+from typing import Any
 
 from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor, nn
 
 from ssm_models.config import KernelConfig
+from ssm_models.config.kernels import Group
 from ssm_models.contract import State, Stepper
 from ssm_models.parameters import register
 
 
 class Kernel(nn.Module):
-    """A linear system for each of H features, with C outputs each.
+    """A linear system for each of H features, with C outputs for each.
 
-    The layer adds the skip D and everything nonlinear.
+    The layer adds the skip D and everything nonlinear. A subclass is constructed as ``Kernel(d_model, channels,
+    config)``.
 
     Args:
         d_model: H.
-        config: the options; ``kernel`` is not looked at.
+        config: the options of the kernel.
+
+    Raises:
+        ValueError: the number of features does not fit the options.
     """
+
+    config: Any
 
     def __init__(self, d_model: int, config: KernelConfig) -> None:
         super().__init__()
+        config.check_width(d_model)
         self.d_model = d_model
         self.config = config
-        self.copies = config.n_ssm or d_model
-        if d_model % self.copies:
-            raise ValueError(f"n_ssm must divide d_model: {d_model} is no multiple of {self.copies}.")
 
-    def _register(self, name: str, value: Tensor, group: Literal["A", "B", "C", "dt"]) -> None:
-        """A parameter with the learning rate and weight decay that the options give its group."""
+    def _register(self, name: str, value: Tensor, group: Group) -> None:
+        """Add a parameter with the learning rate and weight decay that the options give its group."""
         register(self, name, value, lr=self.config.lr.get(group), wd=self.config.wd.get(group))
 
     def forward(self, L: int, rate: float = 1.0) -> Tensor:
-        """The kernel (C, H, L)."""
+        """Return the kernel, real (C, H, L).
+
+        Args:
+            L: number of taps.
+            rate: sampling interval, see :meth:`ssm_models.contract.SequenceLayer.forward`.
+        """
         raise NotImplementedError
 
     def initial_state(self, batch_size: int) -> State:
-        """The state at rest."""
+        """Return the state at rest."""
         raise NotImplementedError
 
     def scan(self, u: Tensor, state: State, rate: float = 1.0) -> tuple[Tensor, State]:
-        """The response (B, L, C, H) to ``u`` (B, L, H) from a state, and the state after it."""
+        """Run over a chunk.
+
+        Args:
+            u: input, real (B, L, H).
+            state: the state before the first sample.
+            rate: sampling interval.
+
+        Returns:
+            The response (B, L, C, H), and the state after the last sample.
+        """
         raise NotImplementedError
 
     def recurrence(self, rate: float = 1.0) -> Recurrence | None:
-        """The recurrence as numbers, where it is diagonal or diagonal plus low-rank."""
+        """Return the recurrence as numbers if it is diagonal, or diagonal plus low-rank; None otherwise."""
         return None
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        """The recurrence: ``u`` (B, H) and a state to the output (B, C, H) and the next state."""
+        """Return a function of a sample ``u`` (B, H) and a state that gives the output (B, C, H) and the next state."""
         raise NotImplementedError

@@ -9,7 +9,7 @@ from ssm_core.real_form import low_rank, rotations, row
 from ssm_core.recurrence.dense import dense_kernel, dense_scan, dense_step
 from torch import Tensor
 
-from ssm_models.config import KernelConfig
+from ssm_models.config import DenseConfig
 from ssm_models.contract import Stepper
 from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.ssm import initial_system
@@ -31,13 +31,15 @@ class DenseKernel(Kernel):
         config: the options.
     """
 
+    config: DenseConfig
     A: Tensor  # (S, N, N)
     B: Tensor  # (S, N)
     C: Tensor  # (C, H, N)
     inv_dt: Tensor  # (H, 1)
 
-    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+    def __init__(self, d_model: int, channels: int, config: DenseConfig) -> None:
         super().__init__(d_model, config)
+        self.copies = config.n_ssm or d_model
         if config.init in MEASURES or config.init in ALIASES:
             A, B = (each.expand(self.copies, *each.shape) for each in transition(config.init, config.d_state))
             first = torch.eye(config.d_state, dtype=torch.float64)[0].expand_as(B)

@@ -7,6 +7,7 @@ from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
 from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor
 
+from ssm_models.config import DiagonalConfig
 from ssm_models.contract import Stepper
 from ssm_models.kernels.ssm import SSMKernel
 
@@ -16,6 +17,8 @@ class DiagonalKernel(SSMKernel):
 
     Source: "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
     """
+
+    config: DiagonalConfig
 
     def _discrete(self, rate: float, L: int) -> tuple[Tensor, Tensor, Tensor]:
         """Exponent and B_bar (H, M, 2) and C (C, H, M, 2): ``K = 2 Re C B_bar exp(exponent l)``.

@@ -13,7 +13,7 @@ from ssm_core.recurrence.bank import Recurrence
 from ssm_core.recurrence.dense import dense_scan, power_gap
 from torch import Tensor
 
-from ssm_models.config import KernelConfig
+from ssm_models.config import DPLRConfig
 from ssm_models.contract import Stepper
 from ssm_models.kernels.ssm import SSMKernel
 
@@ -30,11 +30,11 @@ class DPLRKernel(SSMKernel):
     algorithm 1 and appendix C.3.
     """
 
+    config: DPLRConfig
     P: Tensor  # (R, S, M, 2)
     l_kernel: Tensor  # (): the length that C is tied to, 0 if to none
-    has_low_rank = True
 
-    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+    def __init__(self, d_model: int, channels: int, config: DPLRConfig) -> None:
         super().__init__(d_model, channels, config)
         self.register_buffer("l_kernel", torch.tensor(config.l_kernel or 0))
         if config.l_kernel is not None:

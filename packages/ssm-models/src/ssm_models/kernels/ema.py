@@ -4,7 +4,7 @@ import torch
 from ssm_core.ops import diagonal_scan, ssm_step, vandermonde
 from torch import Tensor
 
-from ssm_models.config import KernelConfig
+from ssm_models.config import EMAConfig
 from ssm_models.contract import Stepper
 from ssm_models.kernels.base import Kernel
 
@@ -23,7 +23,7 @@ class EMAKernel(Kernel):
     beta: Tensor  # likewise
     gamma: Tensor  # (C H, N)
 
-    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+    def __init__(self, d_model: int, channels: int, config: EMAConfig) -> None:
         super().__init__(d_model, config)
         self.channels = channels
         shape = (d_model if config.share_channels else channels * d_model, config.d_state)

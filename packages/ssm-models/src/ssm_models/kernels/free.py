@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ssm_models.config import KernelConfig
+from ssm_models.config import FreeConfig
 from ssm_models.kernels.base import Kernel
 
 
@@ -12,7 +12,7 @@ class FreeKernel(Kernel):
 
     kernel: Tensor
 
-    def __init__(self, d_model: int, channels: int, config: KernelConfig) -> None:
+    def __init__(self, d_model: int, channels: int, config: FreeConfig) -> None:
         super().__init__(d_model, config)
         assert config.l_max is not None
         taps = torch.randn(channels, d_model, config.l_max) * config.l_max**-0.5

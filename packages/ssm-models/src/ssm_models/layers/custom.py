@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ssm_models.config import CustomConfig
+from ssm_models.config import CustomLayerConfig
 from ssm_models.contract import SequenceLayer, State
 from ssm_models.modules.padding import mask_padding
 
@@ -24,7 +24,7 @@ class CustomLayer(SequenceLayer):
         ValueError: no such file or class, or the class does not take the arguments.
     """
 
-    def __init__(self, d_model: int, config: CustomConfig) -> None:
+    def __init__(self, d_model: int, config: CustomLayerConfig) -> None:
         super().__init__()
         self.path = config.path
         self.d_output = d_model

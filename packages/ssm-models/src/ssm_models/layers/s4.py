@@ -7,7 +7,7 @@ from ssm_core.recurrence.bank import Recurrence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssm_models.config import LayerConfig
+from ssm_models.config import S4LayerConfig
 from ssm_models.contract import SequenceLayer, State, Stepper
 from ssm_models.kernels import make_kernel
 from ssm_models.kernels.fir import fir_scan, fir_stepper
@@ -18,7 +18,7 @@ from ssm_models.modules.padding import mask_padding
 
 
 class S4Layer(SequenceLayer):
-    """Convolution with a state space kernel, skip, activation, output map; with the options of LayerConfig.
+    """Convolution with a state space kernel, skip, activation, output map; with the options of S4LayerConfig.
 
     Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), figure 1
     and section 3.4; the gate and bottleneck are those of "Long Range Language Modeling via Gated State
@@ -32,19 +32,17 @@ class S4Layer(SequenceLayer):
         ValueError: the sizes do not fit.
     """
 
-    def __init__(self, d_model: int, config: LayerConfig) -> None:
+    def __init__(self, d_model: int, config: S4LayerConfig) -> None:
         super().__init__()
         self.config = config
-        factor = config.bottleneck or 1
-        if d_model % factor:
-            raise ValueError(f"bottleneck must divide d_model: {d_model} is no multiple of {factor}.")
-        inner = d_model // factor
+        config.check_width(d_model)
+        inner = d_model // (config.bottleneck or 1)
         width = inner * config.channels
         # A gated linear unit takes twice as many channels as it gives.
         channels = config.channels * (2 if config.activation == "glu" else 1)
         self.input_linear = nn.Linear(d_model, inner) if config.bottleneck else None
         self.D = nn.Parameter(torch.randn(channels, inner))
-        self.kernel = make_kernel(inner, channels * (2 if config.bidirectional else 1), config)
+        self.kernel = make_kernel(inner, channels * (2 if config.bidirectional else 1), config.kernel)
         self.drop_kernel = nn.Dropout(config.drop_kernel)
         self.drop = dropout(config.dropout, config.tie_dropout)
         self.input_gate, self.output_gate = None, None
@@ -69,7 +67,7 @@ class S4Layer(SequenceLayer):
         self._refuse_recurrence()
         if lengths is not None:
             raise ValueError("A carried state goes with unpadded chunks: give lengths or a state.")
-        if self.config.l_max is None:
+        if self.config.kernel.l_max is None:
             with full_precision(u):
                 y, state = self.kernel.scan(u, state, rate)
         else:
@@ -78,14 +76,14 @@ class S4Layer(SequenceLayer):
 
     def initial_state(self, batch_size: int) -> State:
         self._refuse_recurrence()
-        if self.config.l_max is None:
+        if self.config.kernel.l_max is None:
             return self.kernel.initial_state(batch_size)
         dtype = torch.promote_types(self.D.dtype, torch.float32)
-        return self.D.new_zeros(batch_size, self.config.l_max - 1, self.D.shape[1], dtype=dtype)
+        return self.D.new_zeros(batch_size, self.config.kernel.l_max - 1, self.D.shape[1], dtype=dtype)
 
     def stepper(self, rate: float = 1.0) -> Stepper:
         self._refuse_recurrence()
-        cut = self.config.l_max is not None
+        cut = self.config.kernel.l_max is not None
         with full_precision(self.D):
             kernel_step = fir_stepper(self._cut_kernel(rate)) if cut else self.kernel.stepper(rate)
 
@@ -99,7 +97,7 @@ class S4Layer(SequenceLayer):
 
     def recurrence(self, rate: float = 1.0) -> Recurrence | None:
         """The kernel's recurrence, for a bank that advances many layers at once; None where it has no such form."""
-        if self.config.bidirectional or self.config.l_max is not None:
+        if self.config.bidirectional or self.config.kernel.l_max is not None:
             return None
         with full_precision(self.D):
             return self.kernel.recurrence(rate)
@@ -132,8 +130,8 @@ class S4Layer(SequenceLayer):
     def _convolve(self, u: Tensor, rate: float) -> Tensor:
         """(B, L, H) to (B, L, C, H), the skip included."""
         L = u.shape[1]
-        if self.config.l_max is not None:
-            L = min(L, round(self.config.l_max / rate))
+        if self.config.kernel.l_max is not None:
+            L = min(L, round(self.config.kernel.l_max / rate))
         k = self._kernel(L, rate)
         forward, backward = k.chunk(2) if self.config.bidirectional else (k, None)
         # The skip is one more tap at lag 0, so that it takes no pass over the sequence.
@@ -144,8 +142,8 @@ class S4Layer(SequenceLayer):
         return torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype))
 
     def _cut_kernel(self, rate: float) -> Tensor:
-        assert self.config.l_max is not None
-        return self._kernel(round(self.config.l_max / rate), rate)
+        assert self.config.kernel.l_max is not None
+        return self._kernel(round(self.config.kernel.l_max / rate), rate)
 
     def _kernel(self, L: int, rate: float) -> Tensor:
         with full_precision(self.D):

@@ -33,6 +33,7 @@ class S4NDLayer(SequenceLayer):
 
     def __init__(self, d_model: int, config: S4NDLayerConfig) -> None:
         super().__init__()
+        config.check_width(d_model)
         self.config = config
         self.channels = config.channels * (2 if config.activation == "glu" else 1)
         self.D = nn.Parameter(torch.randn(self.channels, d_model))

@@ -1,0 +1,67 @@
+"""Options of SaShiMi."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, cast
+
+from ssm_models.config.checks import Count, Natural, Range, require
+from ssm_models.config.flat import layer_from_options, to_options
+from ssm_models.config.kernels import KERNELS, KernelConfig
+from ssm_models.config.layer import Activation
+from ssm_models.config.s4 import S4LayerConfig
+from ssm_models.config.stack import StackConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SashimiConfig(StackConfig):
+    """SaShiMi, S4 layers at several time scales, and its variant as a U-Net.
+
+    n_layers: S4 layers at each scale, and in each direction of the U-Net.
+    pool: for each scale, how many of its samples become one of the next.
+    expand: factor of the width from scale to scale.
+    ff: width factor of the position-wise network after each S4 layer; 0: there are no such networks.
+    unet: layers on the way to coarser scales too, and a skip around each layer.
+    pool_weight_norm: the maps between scales are trained as direction and size.
+    pool_act: activation after these maps.
+    center: options of the S4 layers at the coarsest scale where they differ from those of the others.
+    """
+
+    backbone: ClassVar[str] = "ssm_models.backbones.sashimi:Sashimi"
+
+    pool: tuple[Annotated[int, Range(2, 2**31 - 1)], ...] = (4, 4)
+    expand: Count = 2
+    ff: Natural = 2
+    unet: bool = False
+    pool_weight_norm: bool = True
+    pool_act: Activation = "none"
+    center: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(isinstance(self.layer, S4LayerConfig), "The layers of SaShiMi are S4 layers.")
+        require(self.s4.kernel.l_max is None, "The scales of SaShiMi have no common kernel length; leave l_max out.")
+        options = {each.name for cls in (S4LayerConfig, *KERNELS.values()) for each in fields(cls)} - {"l_kernel"}
+        for name in self.center:
+            require(name in options, f"center has options of an S4 layer, of which {name} is none.")
+        self.at_center()
+
+    @property
+    def s4(self) -> S4LayerConfig:
+        """The options of the layers at all scales but the coarsest."""
+        return cast(S4LayerConfig, self.layer)
+
+    def at_center(self) -> S4LayerConfig:
+        """Return the options of the layers at the coarsest scale.
+
+        Another kernel takes over those options of the other scales that it has.
+        """
+        if not self.center:
+            return self.s4
+        options = to_options(self.s4)
+        length = options.pop("l_kernel", None)
+        kernel = KERNELS.get(str(self.center.get("kernel", options["kernel"])), KernelConfig)
+        known = {"kernel", *(each.name for cls in (S4LayerConfig, kernel) for each in fields(cls))}
+        kept = {name: value for name, value in options.items() if name in known}
+        layer = cast(S4LayerConfig, layer_from_options(S4LayerConfig, {**kept, **self.center}))
+        if length is None or not layer.kernel.has_length:
+            return layer
+        return replace(layer, kernel=layer.kernel.for_length(length))
