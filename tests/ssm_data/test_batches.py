@@ -1,5 +1,8 @@
 """Batches: a function of seed and epoch alone, and nothing lost in evaluation."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -230,3 +233,33 @@ def test_what_processes_cannot_share_is_refused(listops):
         Batches(17, 16, shuffle=True, world_size=2)
     with pytest.raises(ValueError, match="cannot share 1 examples"):
         Batches(1, 16, shuffle=False, world_size=2)
+
+
+def test_a_temporary_folder_that_is_too_long_is_named(tmp_path):
+    """Torch's workers would wait for ever; a path that just fits works."""
+    code = (
+        "import sys, pathlib\n"
+        "from ssm_data import DATASETS, Place, DataError\n"
+        "from ssm_data.batches import loader\n"
+        f"prepared = DATASETS['image'](miniature=True).prepare(Place(None, pathlib.Path({str(tmp_path)!r})), False)\n"
+        "try:\n"
+        "    print(sum(len(batch.y) for batch in loader(prepared, 'val', 50, seed=0, workers=2)))\n"
+        "except DataError as error:\n"
+        "    print(error)\n"
+    )
+
+    def read(length):
+        folder = tmp_path / ("x" * (length - len(str(tmp_path)) - 1))
+        folder.mkdir()
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    possible = 103 - len("/pymp-12345678/listener-12345678")
+    if len(str(tmp_path)) + 2 > possible:
+        pytest.skip("the folder of this test has too long a path itself")
+    assert read(possible) == "400\n"
+    assert f"has {possible + 1} characters, and at most {possible} are possible. Set TMPDIR" in read(possible + 1)

@@ -1,4 +1,4 @@
-"""Sound files: every container and encoding at full scale; truncated, empty and damaged ones refused with a sentence."""
+"""Sound files: every container and encoding at full scale; truncated, empty and damaged files are refused."""
 
 import io
 import struct

@@ -64,9 +64,9 @@ def test_the_seed_decides_the_splits(tmp_path):
 @pytest.mark.parametrize(
     ("last", "message"),
     [
-        ("1,2,3:4,5,6:90\n", r"line 17 of .*TEST\.ts has the shape \(2, 3\)"),
-        ("1,x:4,5:90\n", r"line 17 of .* is not a series and its target"),
-        (line(0).rsplit(":", 1)[0], r"line 17 of .* is not a series"),
+        ("1,2,3:4,5,6:90\n", r"Line 17 of .*TEST\.ts has the shape \(2, 3\)"),
+        ("1,x:4,5:90\n", r"Line 17 of .* is not a series and its target"),
+        (line(0).rsplit(":", 1)[0], r"Line 17 of .* is not a series"),
     ],
 )
 def test_broken_lines_are_named(tmp_path, last, message):

@@ -36,6 +36,8 @@ def _published(monkeypatch):
         for name, original in mnist.ORIGINALS.items()
     }
     monkeypatch.setattr(mnist, "ORIGINALS", originals)
+    unpacked = {name: hashlib.md5(gzip.decompress(content)).hexdigest() for name, content in FILES.items()}
+    monkeypatch.setattr(mnist, "UNPACKED_MD5", unpacked)
 
 
 def write_folder(root):
@@ -115,3 +117,65 @@ def test_missing_files_are_downloaded_or_named(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "download", offline)
     with pytest.raises(DataError, match=r"no network\. Get train-images.* --data"):
         prepare(PermutedMNIST(), None, tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "mnist/MNIST/raw", "."])
+@pytest.mark.parametrize("form", ["packed", "unpacked", "dotted", "mixed"])
+def test_files_may_be_unpacked_already(tmp_path, folder, form):
+    expected = prepare(SequentialMNIST(), write_folder(tmp_path / "packed"), tmp_path / "first").spec
+    data = tmp_path / "data"
+    (data / folder).mkdir(parents=True)
+    for number, (name, content) in enumerate(FILES.items()):
+        packed, unpacked, dotted = mnist.names_of(name)
+        chosen = {"packed": packed, "unpacked": unpacked, "dotted": dotted, "mixed": (packed, unpacked)[number % 2]}[
+            form
+        ]
+        (data / folder / chosen).write_bytes(content if chosen == packed else gzip.decompress(content))
+    assert f"reads {data / folder}" in SequentialMNIST().status(Place(data, tmp_path / "cache")).sentence
+    assert prepare(SequentialMNIST(), data, tmp_path).spec == expected
+
+
+def test_a_folder_that_lacks_a_file_is_named(tmp_path):
+    data = write_folder(tmp_path / "data")
+    (data / "MNIST" / "raw" / mnist.ORIGINALS["test_labels"].name).unlink()
+    sentence = SequentialMNIST().status(Place(data, tmp_path / "cache")).sentence
+    assert f"{data / 'MNIST' / 'raw'} lacks t10k-labels-idx1-ubyte.gz and is not read" in sentence
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\x08",
+        b"\0\0\x0d\x01\0\0\0\x01\1",  # floats
+        b"\0\0\x08\x03\0\0\0\x14",  # no lengths
+        b"\0\0\x08\x01\xff\xff\xff\xff\1\2\3",  # more values than there are
+        b"\0\0\x08\xff",
+        b"<html>not found</html>",
+    ],
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_no_idx_file_is_refused(tmp_path, monkeypatch, content, packed):
+    """Even if its checksum were right."""
+    file = gzip.compress(content) if packed else content
+    path = tmp_path / mnist.names_of("test_labels")[0 if packed else 1]
+    path.write_bytes(file)
+    digest = hashlib.md5(file).hexdigest()
+    monkeypatch.setitem(mnist.ORIGINALS, "test_labels", downloads.Published(f"{mnist.URL}a.gz", 1, digest))
+    monkeypatch.setitem(mnist.UNPACKED_MD5, "test_labels", digest)
+    with pytest.raises(DataError, match=rf"{path.name} is no IDX file of bytes"):
+        mnist.read(path, "test_labels")
+
+
+@pytest.mark.parametrize("labels", [np.full(TEST, 10, np.uint8), np.zeros(TEST + 1, np.uint8)])
+def test_labels_that_do_not_fit_the_images_are_refused(tmp_path, monkeypatch, labels):
+    content = idx(labels)
+    monkeypatch.setitem(
+        mnist.ORIGINALS,
+        "test_labels",
+        downloads.Published(mnist.ORIGINALS["test_labels"].url, 1, hashlib.md5(content).hexdigest()),
+    )
+    monkeypatch.setitem(FILES, "test_labels", content)
+    with pytest.raises(DataError, match="do not hold images and their digits"):
+        prepare(SequentialMNIST(), write_folder(tmp_path / "data"), tmp_path)
+    assert not [path for path in (tmp_path / "cache" / "smnist").iterdir() if path.is_dir()]

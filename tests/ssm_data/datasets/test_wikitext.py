@@ -69,7 +69,7 @@ def test_every_source_gives_the_same_data(tmp_path, monkeypatch):
             archive.write(release / "wikitext-103" / f"wiki.{stem}.tokens", f"wikitext-103/wiki.{stem}.tokens")
     assert prepare(WikiText103(), tmp_path / "3", tmp_path / "3").spec == spec
 
-    def hub(repository, split, configuration):
+    def hub(repository, split, columns, configuration):
         assert (repository, configuration) == ("Salesforce/wikitext", "wikitext-103-v1")
         text = TEXTS["valid" if split == "validation" else split]
         return {"text": ["" if line == " " else f"{line}\n" for line in text.split("\n")[:-1]]}
@@ -82,8 +82,8 @@ def test_every_source_gives_the_same_data(tmp_path, monkeypatch):
     ("change", "message"),
     [
         ({"train": TEXTS["train"] + "the\n"}, r"20 words in train \(not 18\)"),
-        ({"valid": "the bird ."}, r"does not hold the published text \(KeyError\('bird'\)\)"),
-        ({"valid": b"\xff\xfe the"}, "does not hold the published text .UnicodeDecodeError"),
+        ({"valid": "the bird ."}, r"does not hold the published text: the word 'bird' is not in the train text"),
+        ({"valid": b"the\n\xff\xfe the"}, "Line 2 of valid in .* is not UTF-8 text"),
     ],
 )
 def test_other_texts_are_refused(tmp_path, change, message):

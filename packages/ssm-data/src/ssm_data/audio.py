@@ -75,8 +75,8 @@ def mono(path: Path, rate: int) -> np.ndarray:
     shared = math.gcd(sound.rate, rate)
     if not LOWEST_RATE <= sound.rate <= HIGHEST_RATE or (sound.rate // shared) * (rate // shared) > MOST_COEFFICIENTS:
         raise DataError(
-            f"{path} has a sampling rate of {sound.rate:,} Hz, which cannot be converted to {rate:,} Hz; if the file is "
-            "not damaged, convert it with another program."
+            f"{path} has a sampling rate of {sound.rate:,} Hz, which cannot be converted to {rate:,} Hz; if the file "
+            "is not damaged, convert it with another program."
         )
     return resample(torch.from_numpy(mean), sound.rate, rate).numpy()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
+from multiprocessing.connection import arbitrary_address
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,11 @@ from torch.utils.data import DataLoader, Sampler
 
 from ssm_data.collate import collate
 from ssm_data.contract import Batch, Prepared
+from ssm_data.errors import DataError
 from ssm_data.splits import Endless, Stream, Window
 
 POOL = 64
+LONGEST_SOCKET = 103  # bytes in the path of a Unix socket: 107 on Linux, 103 on macOS
 
 
 class _Epochs(Sampler[list[Any]]):
@@ -222,6 +227,27 @@ class Windows(_Epochs):
         ]
 
 
+def _check_sockets() -> None:
+    """Check that the sockets by which workers hand over tensors can be made; torch would wait for ever without them.
+
+    Raises:
+        DataError: the folder for temporary files cannot be used, or its path is too long.
+    """
+    try:
+        path = arbitrary_address("AF_UNIX")
+    except OSError as error:
+        raise DataError(
+            f"No temporary file can be made ({error}); set TMPDIR to a folder that can be written."
+        ) from error
+    if (excess := len(os.fsencode(path)) - LONGEST_SOCKET) > 0:
+        folder = tempfile.gettempdir()
+        raise DataError(
+            f"The path of the folder for temporary files is too long for the sockets of loader workers: {folder} has "
+            f"{len(os.fsencode(folder))} characters, and at most {len(os.fsencode(folder)) - excess} are possible. Set "
+            "TMPDIR to a folder with a shorter path, or read the data without loader workers."
+        )
+
+
 def loader(
     prepared: Prepared,
     split: str,
@@ -250,7 +276,10 @@ def loader(
 
     Raises:
         ValueError: the sizes and the number of processes do not fit together.
+        DataError: TMPDIR is no place for the sockets of the workers.
     """
+    if workers:
+        _check_sockets()
     train = split == "train"
     data = prepared.split(split)
     repeats = 1

@@ -59,8 +59,18 @@ class Entry:
         return digest({name: sha for name, (_, sha) in self.files.items()})
 
     def array(self, name: str) -> np.ndarray:
-        """A stored array, memory-mapped and read-only."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        """Open a stored array, memory-mapped and read-only.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, TypeError, KeyError, SyntaxError) as error:
+            raise DataError(
+                f"{path} is damaged ({error}); delete the folder {self.folder} and prepare the data again."
+            ) from error
 
     def verify(self) -> list[str]:
         """A sentence for each file that is not what was written; reads them all."""
@@ -100,9 +110,11 @@ def find(folder: Path) -> Entry | None:
     try:
         stored = json.loads((folder / META).read_text())
         files = {name: (int(size), str(sha)) for name, (size, sha) in stored["files"].items()}
+        if stored["digest"] != digest([stored["key"], stored["meta"], stored["files"]]):
+            return None
         if any((folder / name).stat().st_size != size for name, (size, _) in files.items()):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return Entry(folder, stored["meta"], files)
 
@@ -136,7 +148,8 @@ def _build_locked(folder: Path, key: dict[str, Any], write: Callable[[Writer], N
         write(writer)
         paths = sorted(path for path in partial.iterdir() if path.suffix != CHECKSUMS)
         files = {path.name: (path.stat().st_size, checksum(path)) for path in paths}
-        _write_synced(partial / META, {"key": key, "meta": writer.meta, "files": files})
+        stored = {"key": key, "meta": writer.meta, "files": files}
+        _write_synced(partial / META, {**stored, "digest": digest([key, writer.meta, files])})
         _remove(folder)  # incomplete or damaged: find() refused it
         os.replace(partial, folder)
     except BaseException:

@@ -8,6 +8,7 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ssm_data import cache, options, original_checksums
-from ssm_data.errors import DataError
+from ssm_data.errors import DataError, DataWarning
 from ssm_data.splits import Labelled, Split
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class Preparation:
         sentence: what ``write`` will do.
         size: estimated bytes on disk, or None.
         missing: why ``write`` cannot be called, in a sentence; empty if it can.
+        warning: what the user must know of data that can be prepared, in a sentence without its full stop.
         originals: the files and folders that ``write`` reads; some may not exist yet.
     """
 
@@ -180,6 +182,7 @@ class Preparation:
     sentence: str
     size: int | None = None
     missing: str = ""
+    warning: str = ""
     originals: Sequence[Path] = ()
 
 
@@ -230,21 +233,26 @@ class Dataset(ABC):
         except DataError as error:
             return Status("missing", str(error), None)
         entry = cache.find(self._folder(place, preparation))
+        also = f"; {preparation.warning}" if preparation.warning else ""
         if entry is not None:
-            return Status("ready", f"prepared in {entry.folder}", entry.size)
+            return Status("ready", f"prepared in {entry.folder}{also}", entry.size)
         if preparation.missing:
             return Status("missing", preparation.missing, preparation.size)
-        return Status("preparable", preparation.sentence, preparation.size)
+        return Status("preparable", f"{preparation.sentence}{also}", preparation.size)
 
     def prepare(self, place: Place, progress: bool = True) -> Prepared:
         """Obtain, verify and convert the data unless they are prepared already, and open them.
 
-        This is the only step that may use the network. It is safe to repeat, and to run many times at once.
+        This is the only step that may use the network. It is safe to repeat, and to run many times at once. A
+        :class:`DataWarning` says what the user must know, for example that data are generated although a folder of
+        originals was named.
 
         Raises:
             DataError: a source is missing, broken or not the published one.
         """
         preparation = self._planned(place)
+        if preparation.warning:
+            warnings.warn(f"{self.title}: {preparation.warning}.", DataWarning, stacklevel=2)
         folder = self._folder(place, preparation)
         entry = cache.find(folder)
         if entry is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -19,6 +19,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from ssm_data.archives import looks_like_a_web_page
 from ssm_data.cache import checksum
 from ssm_data.errors import DataError
 
@@ -30,7 +31,12 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Published:
-    """A file as its authors publish it: ``size`` in bytes, ``digest`` its MD5 or SHA-256 in hexadecimal digits."""
+    """A file as its authors publish it.
+
+    Attributes:
+        size: in bytes.
+        digest: its MD5 or SHA-256 in hexadecimal digits.
+    """
 
     url: str
     size: int
@@ -46,7 +52,7 @@ class Published:
 
 
 def download(source: Published, folder: Path, progress: bool) -> Path:
-    """Fetches an archive into ``folder``, goes on where a broken download stopped, and verifies it.
+    """Download a file into ``folder`` and verify its checksum; continue where a broken download stopped.
 
     Raises:
         DataError: no connection, or the file is not the published one.
@@ -62,10 +68,13 @@ def download(source: Published, folder: Path, progress: bool) -> Path:
         except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
             raise DataError(f"{source.url} ({source.size:,} bytes) cannot be downloaded: {error}.") from error
         if (found := checksum(partial, source.algorithm)) != source.digest:
+            with partial.open("rb") as file:
+                page = looks_like_a_web_page(file.read(256))
             partial.unlink()
+            what = "a web page" if page else f"a file with {source.algorithm} {found}"
             raise DataError(
-                f"{source.url} gave a file with {source.algorithm} {found} "
-                f"where {source.digest} is published; try again."
+                f"{source.url} gave {what} instead of the published file, whose {source.algorithm} is {source.digest}; "
+                "try again."
             )
         partial.replace(target)
     return target
@@ -92,33 +101,46 @@ def _fetch(source: Published, partial: Path, progress: bool) -> None:
         raise ConnectionError(f"the connection broke off after {have:,} bytes; the next attempt goes on there")
 
 
-def hub(repository: str, split: str, configuration: str | None = None) -> Any:
-    """A split of a data set on the Hugging Face hub, as a ``datasets.Dataset``.
+def hub(repository: str, split: str, columns: Sequence[str], configuration: str | None = None) -> Any:
+    """Return a split of a data set on the Hugging Face hub as a ``datasets.Dataset``.
+
+    With ``HF_HUB_OFFLINE=1`` only the hub's local cache is used.
+
+    Args:
+        columns: columns that the split must have.
 
     Raises:
-        DataError: it cannot be reached. With ``HF_HUB_OFFLINE=1`` the hub's local cache is used.
+        DataError: the hub cannot be reached, or does not hold the split.
     """
     import datasets
 
     try:
         if not datasets.config.HF_HUB_OFFLINE:  # its own client would try for a long time
             _reach(datasets.config.HF_ENDPOINT)
-        return datasets.load_dataset(repository, configuration, split=split)
-    except (OSError, ValueError, RuntimeError, HTTPException) as error:  # the client's many errors
-        raise DataError(f"{repository} cannot be had from the hub: {str(error).splitlines()[0]}.") from error
+        rows = datasets.load_dataset(repository, configuration, split=split)
+    except Exception as error:  # the client passes on the errors of its HTTP library, which have no common base
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"{repository} cannot be had from the hub: {reason.rstrip('.')}.") from error
+    if lacking := [column for column in columns if column not in rows.column_names]:
+        raise DataError(f"{repository} on the hub has no column {' and no column '.join(lacking)} in {split}.")
+    return rows
 
 
 def _reach(url: str) -> None:
-    """Raises URLError if nothing answers there; any answer will do."""
+    """Check that a server answers; any answer will do.
+
+    Raises:
+        URLError: nothing answers.
+    """
     with contextlib.suppress(urllib.error.HTTPError):
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT).close()
 
 
 def first_of(attempts: Iterable[Callable[[], Found]], how_to: str) -> Found:
-    """The result of the first attempt that succeeds.
+    """Return the result of the first attempt that succeeds.
 
     Raises:
-        DataError: none did; says why each failed, and ``how_to`` get the data by hand.
+        DataError: no attempt did; the message says why each failed, and ends with ``how_to`` get the data by hand.
     """
     reasons = []
     for attempt in attempts:

@@ -1,5 +1,9 @@
-"""The one exception of this package."""
+"""The exception and the warning of this package."""
 
 
 class DataError(Exception):
-    """Data that cannot be had, kept or trusted; the message is a sentence that names cause and remedy."""
+    """Data cannot be obtained, stored or trusted; the message is a sentence that names cause and remedy."""
+
+
+class DataWarning(UserWarning):
+    """Data can be used, but may not be what the user takes them for; the message is a sentence."""

@@ -141,7 +141,7 @@ def words(place: Place) -> Iterator[Fact]:
     """Facts of the texts of WikiText-2 other than that for training."""
     texts = wikitext.read(_at(place, "wikitext-2"))
     for split in ("val", "test"):
-        lines = wikitext.lines(texts[split])
+        lines = wikitext.lines(texts[split], split)
         tokens = vocabulary.encode_words(lines, vocabulary.words(lines))
         yield Fact(f"words of {split}, ends of lines included", wikitext.WikiText2.published[split], len(tokens))
 

@@ -55,7 +55,7 @@ def decoded(content: bytes, name: str, *, integers: bool, advice: str = ADVICE) 
 
     Args:
         name: name of the file in error messages.
-        integers: return int16: the upper 16 of 24 or 32 bits, or the value nearest to a real number; refuse lossy codecs.
+        integers: return int16 (the upper 16 of 24 or 32 bits; the integer nearest to a real), and refuse lossy codecs.
         advice: what to do with a file that is refused.
 
     Raises:
@@ -101,8 +101,8 @@ def decoded(content: bytes, name: str, *, integers: bool, advice: str = ADVICE) 
 def truncation(content: bytes) -> str | None:
     """Say what of a sound file is missing by what it declares itself, or return None if nothing is known to be.
 
-    Knows WAV with its relatives RF64 and W64, AIFF, AU, CAF, Ogg and MP3. FLAC declares its number of samples, which can
-    be compared only after decoding.
+    This covers WAV with its relatives RF64 and W64, AIFF, AU, CAF, Ogg and MP3. FLAC declares its number of samples,
+    which can only be compared after decoding.
     """
     if not content:
         return "it is empty"
@@ -168,7 +168,7 @@ def _ogg(content: bytes) -> str | None:
 
 
 def _mp3(content: bytes) -> str | None:
-    """Compare the number of bytes in the first frame's Xing header, or the end of the last frame, with what is there."""
+    """Compare the size in the Xing header of the first frame, or the end of the last frame, with that of the file."""
     start = 0
     if content[:3] == b"ID3":
         size = 0

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ssm_data import audio, cache, parallel
+from ssm_data import archives, audio, cache, parallel
 from ssm_data.contract import SPLITS, Place, Preparation
 from ssm_data.datasets.quantized_sound import QuantizedSound
 from ssm_data.errors import DataError
@@ -117,7 +117,7 @@ class YouTubeMix(AudioFolder):
 
 def sound_files(root: Path) -> list[Path]:
     """The sound files in a folder and below it, numbers in their names in numerical order."""
-    files = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES]
+    files = [path for path in archives.files(root, "**/*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(files, key=lambda path: _natural(path.relative_to(root).as_posix()))
 
 

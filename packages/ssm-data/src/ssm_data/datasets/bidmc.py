@@ -81,14 +81,17 @@ class BIDMC(Dataset):
         return Preparation(key, partial(self._write, []), "", missing=missing)
 
     def _write(self, paths: list[Path], writer: cache.Writer, progress: bool) -> None:
-        count = sum(1 for path in paths for _ in _rows(path))
+        counts = {path: sum(1 for _ in _rows(path)) for path in paths}
+        if empty := next((path for path, count in counts.items() if not count), None):
+            raise DataError(f"{empty} holds no series after a line @data; get the file again.")
+        count = sum(counts.values())
         signals = writer.empty("signals", (count, LENGTH, CHANNELS), np.float32)
         targets = np.zeros(count, dtype=np.float32)
         rows = ((path, number, row) for path in paths for number, row in _rows(path))
         for i, (path, number, row) in enumerate(
             parallel.tracked(rows, count, title="BIDMC: reading", progress=progress)
         ):
-            signals[i], targets[i] = parsed(row, f"line {number} of {path}")
+            signals[i], targets[i] = parsed(row, f"Line {number} of {path}")
         self._store(writer, targets)
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
@@ -142,6 +145,8 @@ def parsed(row: str, where: str) -> tuple[np.ndarray, float]:
         value = float(target)
     except ValueError as error:
         raise DataError(f"{where} is not a series and its target ({error}); get the file again.") from error
+    if not np.isfinite(series).all() or not math.isfinite(value):
+        raise DataError(f"{where} holds values that are infinite or no numbers; get the file again.")
     if series.shape != (CHANNELS, LENGTH):
         raise DataError(f"{where} has the shape {series.shape}, not {(CHANNELS, LENGTH)}; get the file again.")
     return series.T, value

@@ -77,8 +77,10 @@ class CelebA(Dataset):
 
     def _write(self, folder: Path, images: Path, writer: cache.Writer, progress: bool) -> None:
         labels = dict(read_list(folder / ATTRIBUTES, header=2))
-        writer.meta["attributes"] = (folder / ATTRIBUTES).read_text().splitlines()[1].split()
+        writer.meta["attributes"] = (folder / ATTRIBUTES).read_text(encoding="utf-8").splitlines()[1].split()
         parts = dict(read_list(folder / PARTITION, header=0))
+        if parts.keys() != labels.keys():
+            raise DataError(f"{folder / ATTRIBUTES} and {folder / PARTITION} do not name the same images. {HOW_TO}")
         names = sorted(labels)
         splits = {split: [i for i, name in enumerate(names) if parts[name] == [n]] for n, split in enumerate(SPLITS)}
         if (sizes := {split: len(index) for split, index in splits.items()}) != PUBLISHED:
@@ -130,7 +132,7 @@ def _images(folder: Path) -> Path | None:
 def sizes_of(images: Path) -> Iterator[tuple[str, int]]:
     """Name and size in bytes of each image in a folder or an archive."""
     if images.is_dir():
-        yield from ((path.name, path.stat().st_size) for path in images.glob("*.jpg"))
+        yield from ((path.name, path.stat().st_size) for path in archives.files(images, "*.jpg"))
     else:
         yield from ((name.rsplit("/", 1)[-1], size) for name, size in archives.archive_sizes(images, "*.jpg"))
 
@@ -141,9 +143,12 @@ def read_list(path: Path, header: int) -> Iterator[tuple[str, list[int]]]:
     Raises:
         DataError: it is not the published list.
     """
-    content = path.read_bytes()
+    content = archives.content_of(path)
     if (found := hashlib.md5(content).hexdigest()) != MD5[path.name]:
         raise DataError(f"{path} is not the published file: its md5 is {found}, not {MD5[path.name]}. {HOW_TO}")
-    for line in content.decode().splitlines()[header:]:
-        name, *numbers = line.split()
-        yield name, [int(number) for number in numbers]
+    for number, line in enumerate(content.decode(errors="replace").splitlines()[header:], header + 1):
+        try:
+            name, *numbers = line.split()
+            yield name, [int(each) for each in numbers]
+        except ValueError as error:
+            raise DataError(f"Line {number} of {path} is not a name and its numbers ({error}). {HOW_TO}") from error

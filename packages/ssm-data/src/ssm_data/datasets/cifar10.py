@@ -29,6 +29,7 @@ ORIGINAL = downloads.Published(
 )
 HUB = "uoft-cs/cifar10"
 FOLDER = "cifar-10-batches-py"
+PARENTS = ("cifar", "cifar10")
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = "test_batch"
 # MD5 of the published files, and SHA-256 of pixels (10,000 x 3,072 uint8) and classes (uint8) in them.
@@ -49,6 +50,17 @@ CONTENT = {
     "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a": "test_batch",
 }
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# What unpickling raises for content that is damaged or made up.
+UNPICKLING = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    UnicodeDecodeError,
+    ValueError,
+)
 BATCH = 10_000
 SIDE = 32
 SIZES = {"train": 45_000, "val": 5_000, "test": 10_000}
@@ -157,8 +169,9 @@ def grey(images: np.ndarray) -> np.ndarray:
 
 def _find(place: Place) -> Path | None:
     """The folder of batches or an archive of it."""
-    folder = archives.folder_with(place.data, (FOLDER, f"cifar10/{FOLDER}", "."), MD5)
-    return folder or archives.archive(place.data, ("cifar-10-python", "cifar10/cifar-10-python"))
+    places = (FOLDER, *(f"{parent}/{FOLDER}" for parent in PARENTS), ".")
+    stems = ("cifar-10-python", *(f"{parent}/cifar-10-python" for parent in PARENTS))
+    return archives.folder_with(place.data, places, MD5) or archives.archive(place.data, stems)
 
 
 def read(source: Path, progress: bool) -> dict[str, Arrays]:
@@ -178,23 +191,44 @@ def read(source: Path, progress: bool) -> dict[str, Arrays]:
             raise DataError(
                 f"{name} in {source} is not the published file: its md5 is {found}, not {MD5[name]}. {HOW_TO}"
             )
-        batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-        labels = np.array(batch[b"labels"], dtype=np.uint8)
-        batches[name] = batch[b"data"].reshape(-1, 3, 32, 32), labels
+        batches[name] = unpickled(content, f"{name} in {source}")
     if missing := sorted(MD5.keys() - batches.keys()):
         raise DataError(f"{source} lacks {', '.join(missing)}. {HOW_TO}")
     return batches
 
 
-def read_hub() -> dict[str, Arrays]:
-    """All six batches from the hub, where they lie in another order; each is known by its content.
+def unpickled(content: bytes, name: str) -> Arrays:
+    """Return images and classes of a pickled batch; nothing in the pickle is executed.
 
     Raises:
-        DataError: the hub holds other images.
+        DataError: it is no batch of CIFAR-10.
+    """
+    try:
+        batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+        labels = np.array(batch[b"labels"])
+        images = batch[b"data"]
+        right = (
+            images.dtype == np.uint8
+            and images.shape == (len(labels), 3 * SIDE**2)
+            and labels.dtype.kind == "i"
+            and ((labels >= 0) & (labels < len(CLASSES))).all()
+        )
+    except (*UNPICKLING, MemoryError) as error:
+        raise DataError(f"{name} is no batch of CIFAR-10 ({error!r:.200}). {HOW_TO}") from error
+    if not right:
+        raise DataError(f"{name} is no batch of CIFAR-10: its images or classes have another form. {HOW_TO}")
+    return images.reshape(-1, 3, SIDE, SIDE), labels.astype(np.uint8)
+
+
+def read_hub() -> dict[str, Arrays]:
+    """Return all six batches from the hub, where they lie in another order; each is known by its content.
+
+    Raises:
+        DataError: the hub cannot be reached, or holds other images.
     """
     batches: dict[str, Arrays] = {}
     for split in ("train", "test"):
-        rows = downloads.hub(HUB, split)
+        rows = downloads.hub(HUB, split, ("img", "label"))
         for start in range(0, len(rows), BATCH):
             part = rows[start : start + BATCH]
             images = np.stack([np.asarray(image).transpose(2, 0, 1) for image in part["img"]])

@@ -88,7 +88,7 @@ class _Forecast(Dataset):
         key = {"file": self._file, "miniature": self.miniature}
         if self.miniature:
             return Preparation(key, self._write_miniature, "generates a series", 1 << 17)
-        folders = (self.name, "informer", "ETT-small", "ETDataset/ETT-small", ".")
+        folders = (self.name, f"informer/{self.name}", "informer", "ETT-small", "ETDataset/ETT-small", "ett", ".")
         folder = archives.folder_with(place.data, folders, [self._file])
         if folder:
             path = folder / self._file
@@ -201,18 +201,33 @@ class ECL(_Forecast):
 
 
 def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Times (T,) datetime64[m] and values (T,) float64 of a column of a CSV file with a column ``date``.
+    """Return times (T,) datetime64[m] and values (T,) float64 of a column of a CSV file with a column ``date``.
 
     Raises:
-        DataError: a column is missing, or a row holds no time or no number.
+        DataError: a column is missing, or a row holds no time or no finite number.
     """
+    times, values = [], []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [(row["date"], row[column]) for row in csv.DictReader(file)]
-        times = np.array([time for time, _ in rows], dtype="datetime64[s]").astype("datetime64[m]")
-        return times, np.array([value for _, value in rows], dtype=np.float64)
-    except (KeyError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} does not hold the columns date and {column} ({error!r}); get it again.") from error
+            rows = csv.DictReader(file)
+            if lacking := {"date", column} - set(rows.fieldnames or ()):
+                raise DataError(f"{path} has no column {' and no column '.join(sorted(lacking))}; get the file again.")
+            for row in rows:
+                try:
+                    times.append(np.datetime64(row["date"] or "nothing", "s"))
+                    values.append(float(row[column] or "nothing"))
+                except ValueError as error:
+                    raise DataError(
+                        f"Line {rows.line_num} of {path} is damaged ({error}); get the file again."
+                    ) from error
+                if np.isnat(times[-1]) or not math.isfinite(values[-1]):
+                    raise DataError(
+                        f"Line {rows.line_num} of {path} holds the time {row['date']} and the {column} {row[column]}, "
+                        "which are not both finite; get the file again."
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}); get the file again.") from error
+    return np.array(times, dtype="datetime64[s]").astype("datetime64[m]"), np.array(values, dtype=np.float64)
 
 
 def stamps(times: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from ssm_data import cache, parallel
+from ssm_data import archives, cache, parallel
 from ssm_data.contract import Dataset, Place, Preparation, Prepared, Spec
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
@@ -94,11 +94,11 @@ class HMDB51(Dataset):
             packed = [name for name in ARCHIVES if place.data and next(place.data.rglob(name), None)]
             remedy = f"{' and '.join(packed)} cannot be read: {UNPACK}." if packed else HOW_TO
             return Preparation(key, partial(self._write, Path(), Path()), "", missing=f"{missing} {remedy}")
-        originals = [*folder.glob("*/*.avi"), *lists.glob(f"*{self._suffix}")]
+        originals = [*archives.files(folder, "*/*.avi"), *archives.files(lists, f"*{self._suffix}")]
         return Preparation(key, partial(self._write, folder, lists), f"reads {folder}", 2 << 30, originals=originals)
 
     def _write(self, folder: Path, lists: Path, writer: cache.Writer, progress: bool) -> None:
-        classes = sorted(path.name.removesuffix(self._suffix) for path in lists.glob(f"*{self._suffix}"))
+        classes = sorted(path.name.removesuffix(self._suffix) for path in archives.files(lists, f"*{self._suffix}"))
         videos: dict[str, list[tuple[Path, int]]] = {split: [] for split in TAGS}
         for label, name in enumerate(classes):
             for split, files in read_split(lists / f"{name}{self._suffix}").items():
@@ -192,10 +192,10 @@ def read_split(path: Path) -> dict[str, list[str]]:
         DataError: a line has another form.
     """
     names: dict[str, list[str]] = {split: [] for split in TAGS}
-    for line in path.read_text().splitlines():
+    for number, line in enumerate(archives.content_of(path).decode(errors="replace").splitlines(), 1):
         name, _, tag = line.strip().rpartition(" ")
         if tag not in ("0", *TAGS.values()) or not name:
-            raise DataError(f"{path} has the line {line!r}, which names no video and its tag. {HOW_TO}")
+            raise DataError(f"Line {number} of {path} is {line!r:.80}, which names no video and its tag. {HOW_TO}")
         for split, wanted in TAGS.items():
             if tag == wanted:
                 names[split].append(name.strip())

@@ -5,6 +5,7 @@ Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge" (arXiv:1
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,12 +80,13 @@ class ImageNet(Dataset):
             labels = []
             title = f"ImageNet: {part}"
             for label, name in enumerate(parallel.tracked(classes, CLASSES, title=title, progress=progress)):
-                found = sorted(p.name for p in (root / part / name).glob("*") if p.suffix.lower() in SUFFIXES)
+                paths = archives.files(root / part / name, "*")
+                found = [path.name for path in paths if path.suffix.lower() in SUFFIXES]
                 names.extend(f"{part}/{name}/{file}" for file in found)
                 labels += [label] * len(found)
             if len(names) != PUBLISHED[part]:
                 raise DataError(f"{root / part} holds {len(names):,} images, not {PUBLISHED[part]:,}. {HOW_TO}")
-            Ragged.store(writer, part, [np.frombuffer(name.encode(), np.uint8) for name in names])
+            Ragged.store(writer, part, [np.frombuffer(os.fsencode(name), np.uint8) for name in names])
             writer.array(f"{part}_labels", np.array(labels))
         writer.meta |= {"root": str(root), "classes": classes}
 

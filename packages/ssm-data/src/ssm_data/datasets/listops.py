@@ -16,6 +16,7 @@ import numpy as np
 
 from ssm_data import archives, cache, parallel
 from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
+from ssm_data.datasets import lra_release
 from ssm_data.errors import DataError
 from ssm_data.generators import listops_expressions as generator
 from ssm_data.options import Seed, TextLength
@@ -28,8 +29,15 @@ MINIATURE_GRAMMAR = generator.Grammar(max_depth=3, max_args=4, min_length=4, max
 MINIATURE_LONGEST = 25  # tokens of the longest miniature expression, with the end symbol
 BLOCK = 500
 
+FILES = {split: f"basic_{split}.tsv" for split in SPLITS}
+FOLDERS = (*lra_release.folders("listops-1000", "listops"), ".")
+REMEDY = "take the file from lra_release.gz, or remove it to have the data generated."
+
 # The reference leaves out round brackets and calls the closing bracket X.
 VOCABULARY = (*SPECIALS, *("X" if symbol == "]" else symbol for symbol in generator.SYMBOLS))
+TOKENS = {symbol: token for token, symbol in enumerate(generator.SYMBOLS, len(SPECIALS))}
+CLOSING = TOKENS["]"]
+LAST_OPERATOR = CLOSING - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +81,9 @@ class ListOps(Dataset):
         key = {"rows": rows, "seed": self.seed, "l_max": self.l_max, "grammar": asdict(grammar)}
         size = sum(rows.values()) * (grammar.min_length + grammar.max_length) // 2
         sentence = f"generates {sum(rows.values()):,} expressions"
-        return Preparation(key, partial(self._write_generated, rows, grammar), sentence, size)
+        wanted = f"the files {', '.join(FILES.values())} of listops-1000"
+        warning = "" if self.miniature else lra_release.not_read(place.data, wanted)
+        return Preparation(key, partial(self._write_generated, rows, grammar), sentence, size, warning=warning)
 
     def _write_generated(
         self, rows: dict[str, int], grammar: generator.Grammar, writer: cache.Writer, progress: bool
@@ -92,8 +102,7 @@ class ListOps(Dataset):
             rows = parallel.tracked(read_release(path), PUBLISHED[split], title=f"ListOps {split}", progress=progress)
             if (found := self._write_split(writer, split, rows)) != PUBLISHED[split]:
                 raise DataError(
-                    f"{path} holds {found:,} expressions where the release has {PUBLISHED[split]:,}; "
-                    "take it from lra_release.gz, or remove it to have the data generated."
+                    f"{path} holds {found:,} expressions where the release has {PUBLISHED[split]:,}; {REMEDY}"
                 )
 
     def _write_split(self, writer: cache.Writer, split: str, rows: Iterator[tuple[np.ndarray, int]]) -> int:
@@ -115,30 +124,61 @@ class ListOps(Dataset):
 
 
 def _release(place: Place) -> dict[str, Path]:
-    """The three files of the release, or nothing."""
-    names = {split: f"basic_{split}.tsv" for split in SPLITS}
-    folders = ("listops-1000", "lra_release/listops-1000", ".")
-    folder = archives.folder_with(place.data, folders, names.values())
-    return {split: folder / name for split, name in names.items()} if folder else {}
+    """Return the three files of the release, or nothing."""
+    folder = archives.folder_with(place.data, FOLDERS, FILES.values())
+    return {split: folder / name for split, name in FILES.items()} if folder else {}
 
 
 def read_release(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Tokens and class of each row of a ``basic_*.tsv``.
+    """Yield tokens and class of each row of a ``basic_*.tsv``.
 
     Raises:
         DataError: a row is not an expression and its value.
     """
-    ids = {symbol: token for token, symbol in enumerate(VOCABULARY)} | {"]": VOCABULARY.index("X")}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                symbols = row["Source"].replace("(", " ").replace(")", " ").split()
-                yield np.array([ids[symbol] for symbol in symbols], dtype=np.uint8), int(row["Target"])
-    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise DataError(
-            f"{path} is not a ListOps file of the Long Range Arena ({error!r}); "
-            "take it from lra_release.gz, or remove it to have the data generated."
-        ) from error
+            rows = csv.DictReader(file, delimiter="\t")
+            if not {"Source", "Target"} <= set(rows.fieldnames or ()):
+                raise DataError(f"{path} does not begin with the columns Source and Target; {REMEDY}")
+            for row in rows:
+                try:
+                    yield encoded(row["Source"]), value(row["Target"])
+                except ValueError as error:
+                    raise DataError(
+                        f"Line {rows.line_num} of {path} is no row of ListOps: {error}; {REMEDY}"
+                    ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a ListOps file of the Long Range Arena ({error}); {REMEDY}") from error
+
+
+def encoded(source: str | None) -> np.ndarray:
+    """Return the tokens of an expression as the release writes it, (L,) uint8; round brackets mean nothing.
+
+    Raises:
+        ValueError: the text is not one complete expression.
+    """
+    symbols = (source or "").replace("(", " ").replace(")", " ").split()
+    if unknown := next((symbol for symbol in symbols if symbol not in TOKENS), None):
+        raise ValueError(f"{unknown[:40]!r} is no symbol of it")
+    tokens = np.array([TOKENS[symbol] for symbol in symbols], dtype=np.uint8)
+    opens, closes = tokens <= LAST_OPERATOR, tokens == CLOSING
+    depth = np.cumsum(opens.astype(int) - closes)
+    nested = len(tokens) > 1 and (depth[:-1] > 0).all() and depth[-1] == 0 and not (opens[:-1] & closes[1:]).any()
+    digit = len(tokens) == 1 and not opens[0] and not closes[0]
+    if not (nested or digit):
+        raise ValueError("its source is not one complete expression")
+    return tokens
+
+
+def value(target: str | None) -> int:
+    """Return the value of an expression as the release writes it.
+
+    Raises:
+        ValueError: it is no digit.
+    """
+    if target is None or len(target) != 1 or target not in "0123456789":
+        raise ValueError(f"its target is {target!r:.40}, not a digit")
+    return int(target)
 
 
 def _generate(job: tuple[int, int, int, generator.Grammar]) -> generator.Expressions:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -34,6 +36,14 @@ ORIGINALS = {
     ),
     "test_labels": downloads.Published(f"{URL}t10k-labels-idx1-ubyte.gz", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
 }
+# MD5 of the same files unpacked.
+UNPACKED_MD5 = {
+    "train_images": "6bbc9ace898e44ae57da46a324031adb",
+    "train_labels": "a25bea736e30d166cdddb491f175f624",
+    "test_images": "2646ac647ad5339dbf082846283269ea",
+    "test_labels": "27ae3e4e09519cfbb04c329615203637",
+}
+FOLDERS = ("mnist", "MNIST/raw", "mnist/MNIST/raw", ".")
 VALIDATION = 0.1
 SPLIT_SEED = 42
 IMAGES, PIXELS = 70_000, 784
@@ -65,10 +75,17 @@ class SequentialMNIST(Dataset):
         key = {"miniature": self.miniature, **self._order_key()}
         if self.miniature:
             return Preparation(key, self._write_miniature, "generates images", 1 << 20)
-        found = _find(place)
-        sentence = f"reads {found}" if found else f"downloads {URL}"
-        originals = [(found or place.cache) / original.name for original in ORIGINALS.values()]
-        return Preparation(key, partial(self._write, place, found), sentence, IMAGES * PIXELS, originals=originals)
+        found = find(place)
+        sentence, warning = f"downloads {URL}", ""
+        if len(found) == len(ORIGINALS):
+            sentence = f"reads {next(iter(found.values())).parent}"
+        elif found:
+            lacking = ", ".join(ORIGINALS[part].name for part in ORIGINALS if part not in found)
+            warning = f"{next(iter(found.values())).parent} lacks {lacking} and is not read"
+            found = {}
+        originals = [found.get(part, place.cache / original.name) for part, original in ORIGINALS.items()]
+        write = partial(self._write, place, found)
+        return Preparation(key, write, sentence, IMAGES * PIXELS, originals=originals, warning=warning)
 
     def _order_key(self) -> dict[str, str | int]:
         return {}
@@ -77,13 +94,22 @@ class SequentialMNIST(Dataset):
         """Which pixel stands at each place of the sequence."""
         return np.arange(pixels)
 
-    def _write(self, place: Place, found: Path | None, writer: cache.Writer, progress: bool) -> None:
-        files = {name: found / original.name for name, original in ORIGINALS.items()} if found else {}
+    def _write(self, place: Place, files: dict[str, Path], writer: cache.Writer, progress: bool) -> None:
         if not files:
-            for name, original in ORIGINALS.items():
-                attempt = partial(downloads.download, original, place.cache, progress)
-                files[name] = downloads.first_of([attempt], HOW_TO)
-        self._store(writer, {name: read(path, ORIGINALS[name].digest) for name, path in files.items()})
+            attempts = {
+                part: partial(downloads.download, file, place.cache, progress) for part, file in ORIGINALS.items()
+            }
+            files = {part: downloads.first_of([attempt], HOW_TO) for part, attempt in attempts.items()}
+        arrays = {part: read(path, part) for part, path in files.items()}
+        for split in ("train", "test"):
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+            if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
+                raise DataError(
+                    f"{files[f'{split}_images']} and {files[f'{split}_labels']} do not hold images and their digits: "
+                    f"their shapes are {images.shape} and {labels.shape}, the greatest class is "
+                    f"{labels.max(initial=0)}. {HOW_TO}"
+                )
+        self._store(writer, arrays)
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
         arrays: dict[str, np.ndarray] = {}
@@ -147,23 +173,58 @@ def bit_reversal(size: int) -> np.ndarray:
     return backwards[backwards < size]
 
 
-def _find(place: Place) -> Path | None:
-    """The folder of the four files."""
-    names = [original.name for original in ORIGINALS.values()]
-    return archives.folder_with(place.data, ("mnist", "MNIST/raw", "."), names)
+def names_of(part: str) -> tuple[str, ...]:
+    """Return the names that a file may have: as published, unpacked, and unpacked by programs that write a dot."""
+    packed = ORIGINALS[part].name
+    unpacked = packed.removesuffix(".gz")
+    return packed, unpacked, unpacked.replace("-idx", ".idx")
 
 
-def read(path: Path, md5: str) -> np.ndarray:
-    """The array of an IDX file, uint8.
+def find(place: Place) -> dict[str, Path]:
+    """Return the files that lie in the first folder that holds any of them, packed or not, by their part."""
+    for folder in FOLDERS if place.data else ():
+        found = {}
+        for part in ORIGINALS:
+            paths = [place.data / folder / name for name in names_of(part)]  # type: ignore[operator]
+            if present := next((path for path in paths if path.is_file()), None):
+                found[part] = present
+        if found:
+            return found
+    return {}
+
+
+def read(path: Path, part: str) -> np.ndarray:
+    """Return the array of an IDX file, packed or not, uint8.
 
     Raises:
         DataError: it is not the published file.
     """
-    compressed = path.read_bytes()
-    if (found := hashlib.md5(compressed).hexdigest()) != md5:
-        raise DataError(f"{path} is not the published file: its md5 is {found}, not {md5}. {HOW_TO}")
-    content = gzip.decompress(compressed)
-    # Two zero bytes, the type (8 for uint8), the number of axes, and the length of each in four bytes.
+    content = archives.content_of(path)
+    packed = path.suffix == ".gz"
+    published = ORIGINALS[part].digest if packed else UNPACKED_MD5[part]
+    if (found := hashlib.md5(content).hexdigest()) != published:
+        raise DataError(f"{path} is not the published file: its md5 is {found}, not {published}. {HOW_TO}")
+    try:
+        return parsed(gzip.decompress(content) if packed else content)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{path} is no IDX file of bytes ({error}). {HOW_TO}") from error
+
+
+def parsed(content: bytes) -> np.ndarray:
+    """Return the array of the content of an IDX file of bytes.
+
+    It begins with two zero bytes, the type (8 for bytes), the number of axes, and four bytes for the length of each.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise ValueError(f"it begins with {content[:4]!r}")
     axes = content[3]
-    shape = np.frombuffer(content, ">u4", axes, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    values = content[4 + 4 * axes :]
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, 4 + 4 * axes, 4)]
+    if len(content) < 4 + 4 * axes or not axes:
+        raise ValueError(f"it ends before the lengths of its {axes} axes")
+    if prod(shape) != len(values):
+        raise ValueError(f"it declares the shape {shape} and holds {len(values):,} values")
+    return np.frombuffer(values, np.uint8).reshape(shape)

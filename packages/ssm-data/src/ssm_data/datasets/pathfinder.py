@@ -16,6 +16,7 @@ import numpy as np
 
 from ssm_data import archives, cache, parallel
 from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
+from ssm_data.datasets import lra_release
 from ssm_data.errors import DataError
 from ssm_data.generators import pathfinder_images as generator
 from ssm_data.options import Seed
@@ -75,10 +76,14 @@ class Pathfinder(Dataset):
         rows = self._sizes(MINIATURE if self.miniature else PUBLISHED)
         key = {"rows": rows, "seed": self.seed, "style": asdict(style)}
         sentence = f"generates {sum(rows.values()):,} images"
+        warning = ""
         if folder:
-            sentence += f"; {folder} holds {images:,} of the release's {IMAGES:,} and is not read"
+            warning = f"{folder} holds {images:,} of the release's {IMAGES:,} images and is not read"
+        elif not self.miniature:
+            warning = lra_release.not_read(place.data, f"pathfinder{style.size}/{DIFFICULTY}")
         size = sum(rows.values()) * style.size**2
-        return Preparation(key, partial(self._write_generated, rows, style), sentence, size)
+        write = partial(self._write_generated, rows, style)
+        return Preparation(key, write, sentence, size, warning=warning)
 
     def _write_generated(
         self, rows: dict[str, int], style: generator.Style, writer: cache.Writer, progress: bool
@@ -138,10 +143,9 @@ class PathX(Pathfinder):
 
 
 def _release(place: Place, size: int) -> Path | None:
-    """The release's folder of the images of this size, whole or not."""
+    """Return the release's folder of the images of this size, whole or not, or None."""
     inner = f"pathfinder{size}/{DIFFICULTY}"
-    places = (inner, f"pathfinder/{inner}", f"lra_release/{inner}", f"lra_release/lra_release/{inner}")
-    return archives.folder_with(place.data, places, ("imgs", "metadata"))
+    return archives.folder_with(place.data, lra_release.folders(inner, f"pathfinder/{inner}"), ("imgs", "metadata"))
 
 
 def _metadata(folder: Path) -> list[Path]:
@@ -150,7 +154,7 @@ def _metadata(folder: Path) -> list[Path]:
     Raises:
         DataError: a file is not called after a number.
     """
-    paths = [path for path in (folder / "metadata").glob("*.npy") if not path.name.startswith("._")]
+    paths = archives.files(folder / "metadata", "*.npy")
     for path in paths:
         if not (path.stem.isascii() and path.stem.isdecimal()):
             raise DataError(f"{path} is not called after a number as the metadata of the release are; move it away.")

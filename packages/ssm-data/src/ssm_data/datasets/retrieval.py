@@ -18,6 +18,7 @@ import numpy as np
 
 from ssm_data import archives, cache, parallel, vocabulary
 from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spec
+from ssm_data.datasets import lra_release
 from ssm_data.errors import DataError
 from ssm_data.generators import miniatures
 from ssm_data.options import TextLength
@@ -28,10 +29,12 @@ FILES = {
     "val": "new_aan_pairs.eval.tsv",
     "test": "new_aan_pairs.test.tsv",
 }
-FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", ".")
+FOLDERS = (*lra_release.folders("tsv_data"), "aan", "aan/tsv_data", ".")
 PAIRS = {"train": 147_086, "val": 18_090, "test": 17_437}
 SYMBOLS = 98  # vocabulary size at the default options, with the special symbols
-RELEASE = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
+
+COLUMNS = 5  # class, two names, two texts
+LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 Row = tuple[int, str, str]
 
@@ -70,7 +73,7 @@ class Retrieval(Dataset):
             where = f"It was looked for in {place.data}" if place.data else "No folder was named with --data"
             missing = (
                 f"Retrieval needs the files {', '.join(FILES.values())}. {where} ({', '.join(FOLDERS)}). "
-                f"Get {RELEASE} (7.7 GB), unpack lra_release/tsv_data and name its folder with --data."
+                f"Get {lra_release.URL} (7.7 GB), unpack lra_release/tsv_data and name its folder with --data."
             )
             return Preparation({"l_max": self.l_max, "release": None}, _nothing, "", None, missing)
         sizes = {split: (folder / name).stat().st_size for split, name in FILES.items()}
@@ -90,7 +93,7 @@ class Retrieval(Dataset):
             if pairs != PAIRS[split]:
                 raise DataError(
                     f"{folder / FILES[split]} holds {pairs:,} pairs where the release has {PAIRS[split]:,}; "
-                    f"take it from {RELEASE}."
+                    f"take it from {lra_release.URL}."
                 )
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
@@ -132,20 +135,26 @@ class Retrieval(Dataset):
 
 
 def read_release(path: Path) -> Iterator[Row]:
-    """Class and both texts of each row of a ``new_aan_pairs.*.tsv``.
+    """Yield class and both texts of each row of a ``new_aan_pairs.*.tsv``.
 
     Raises:
         DataError: a row has another form.
     """
     csv.field_size_limit(sys.maxsize)
+    remedy = f"take the file from {lra_release.URL}."
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for label, _, _, first, second in csv.reader(file, delimiter="\t"):
-                yield int(float(label)), first, second
-    except (ValueError, csv.Error) as error:
-        raise DataError(
-            f"{path} is not a file of pairs of the Long Range Arena ({error}); take it from {RELEASE}."
-        ) from error
+            rows = csv.reader(file, delimiter="\t")
+            for row in rows:
+                if len(row) != COLUMNS or row[0] not in LABELS:
+                    raise DataError(
+                        f"Line {rows.line_num} of {path} is not a pair of papers of the Long Range Arena: it has "
+                        f"{len(row)} columns instead of {COLUMNS}, or its class {row[:1]!r:.40} is not one of "
+                        f"{', '.join(LABELS)}; {remedy}"
+                    )
+                yield LABELS[row[0]], row[3], row[4]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a file of pairs of the Long Range Arena ({error}); {remedy}") from error
 
 
 def _nothing(writer: cache.Writer, progress: bool) -> None:

@@ -54,7 +54,7 @@ class SC09(QuantizedSound):
         files = speech_commands.files_of(source, DIGITS)
         for name, content in parallel.tracked(files, sum(PUBLISHED.values()), title="SC09: reading", progress=progress):
             if name in speech_commands.LISTS.values():
-                lists[name] = set(content.decode().split())
+                lists[name] = set(speech_commands.listed(content, name, source))
             else:
                 clips[name] = audio.quantize(speech_commands.samples_of(content, name), self.quantization)
         speech_commands.check_lists(lists, source)

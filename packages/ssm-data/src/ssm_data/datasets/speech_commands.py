@@ -112,7 +112,7 @@ class _SpeechCommands(Dataset):
         files = files_of(source, self.words)
         tracked = parallel.tracked(files, len(names) + len(LISTS), title="Speech Commands: reading", progress=progress)
         while block := list(islice(tracked, BLOCK)):
-            lists |= {name: content.decode().split() for name, content in block if name in LISTS.values()}
+            lists |= {name: listed(content, name, source) for name, content in block if name in LISTS.values()}
             clips = [(rows[name], samples_of(content, name)) for name, content in block if name in rows]
             waves = np.zeros((len(clips), LENGTH), dtype=np.int16)
             for wave, (row, samples) in zip(waves, clips, strict=True):
@@ -260,7 +260,7 @@ def originals(place: Place, found: Path | None, words: tuple[str, ...]) -> list[
 def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
     """``word/file.wav`` of the words' clips in a folder or an archive, sorted."""
     if source.is_dir():
-        return sorted(f"{word}/{path.name}" for word in words for path in (source / word).glob("*.wav"))
+        return sorted(f"{word}/{path.name}" for word in words for path in archives.files(source / word, "*.wav"))
     names = (_short(name) for name in archives.archive_names(source, "*.wav"))
     return sorted(name for name in names if name.split("/")[0] in words)
 
@@ -280,6 +280,20 @@ def files_of(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]
 def _short(name: str) -> str:
     """The last two parts of a clip's path, or the last one of a list's."""
     return "/".join(name.split("/")[-2:] if name.endswith(".wav") else name.split("/")[-1:])
+
+
+def listed(content: bytes, name: str, source: Path) -> list[str]:
+    """Return the clips of an official list, ``word/file.wav`` each.
+
+    Raises:
+        DataError: a line has another form.
+    """
+    clips = content.decode(errors="replace").split()
+    for number, clip in enumerate(clips, 1):
+        word, _, file = clip.partition("/")
+        if word not in WORDS or not file.endswith(".wav") or "/" in file:
+            raise DataError(f"Line {number} of {name} in {source} is {clip!r:.80}, which names no clip. {HOW_TO}")
+    return clips
 
 
 def samples_of(content: bytes, name: str) -> np.ndarray:

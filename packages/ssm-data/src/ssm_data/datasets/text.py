@@ -174,7 +174,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
 
 def read_hub() -> dict[str, Reviews]:
     """Reviews from the hub, split by split."""
-    splits = {split: downloads.hub(HUB, split) for split in ("train", "test")}
+    splits = {split: downloads.hub(HUB, split, ("label", "text")) for split in ("train", "test")}
     return {split: list(zip(rows["label"], rows["text"], strict=True)) for split, rows in splits.items()}
 
 

@@ -34,7 +34,7 @@ class WikiText103(Corpus):
     name: ClassVar[str] = "wikitext-103"
     title: ClassVar[str] = "WikiText-103"
     metric: ClassVar[Literal["perplexity"]] = "perplexity"
-    folders: ClassVar[tuple[str, ...]] = ("wikitext-103", "wt103")
+    folders: ClassVar[tuple[str, ...]] = ("wikitext-103", "wt103", "wt103/wikitext-103")
     published: ClassVar[dict[str, int]] = {"train": 103_227_021, "val": 217_646, "test": 245_569}
     vocabulary: ClassVar[int] = 267_735
     megabytes: ClassVar[float] = 181
@@ -75,10 +75,13 @@ class WikiText103(Corpus):
         source = found or HUB
         if missing := [stem for split, stem in STEMS.items() if split not in contents]:
             raise DataError(f"{source} lacks the text of {', '.join(missing)}. {self._how_to}")
+        texts = {split: lines(text, f"{STEMS[split]} in {source}") for split, text in contents.items()}
         try:
-            words, tokens = encoded({split: lines(text) for split, text in contents.items()}, progress)
-        except (UnicodeDecodeError, KeyError) as error:
-            raise DataError(f"{source} does not hold the published text ({error!r}). {self._how_to}") from error
+            words, tokens = encoded(texts, progress)
+        except KeyError as error:
+            raise DataError(
+                f"{source} does not hold the published text: the word {error} is not in the train text. {self._how_to}"
+            ) from error
         sizes = {split: len(part) for split, part in tokens.items()}
         if sizes != self.published or len(words) != self.vocabulary:
             counts = ", ".join(
@@ -100,7 +103,7 @@ class WikiText2(WikiText103):
 
     name: ClassVar[str] = "wikitext-2"
     title: ClassVar[str] = "WikiText-2"
-    folders: ClassVar[tuple[str, ...]] = ("wikitext-2", "wt2")
+    folders: ClassVar[tuple[str, ...]] = ("wikitext-2", "wt2", "wt2/wikitext-2")
     published: ClassVar[dict[str, int]] = {"train": 2_088_628, "val": 217_646, "test": 245_569}
     vocabulary: ClassVar[int] = 33_278
     published_chance: ClassVar[float] = 715.44
@@ -127,14 +130,26 @@ def read_hub(configuration: str) -> dict[str, bytes]:
     """
     contents = {}
     for split, name in HUB_SPLITS.items():
-        rows = downloads.hub(HUB, name, configuration)["text"]
+        rows = downloads.hub(HUB, name, ("text",), configuration)["text"]
         contents[split] = "".join(f"{row.rstrip()}\n" for row in rows).encode()
     return contents
 
 
-def lines(content: bytes) -> list[str]:
-    """Lines of a text; only a line feed ends one."""
-    return io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="\n").readlines()
+def lines(content: bytes, name: str) -> list[str]:
+    """Return the lines of a text; only a line feed ends one.
+
+    Raises:
+        DataError: the text is not UTF-8.
+    """
+    try:
+        return io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="\n").readlines()
+    except UnicodeDecodeError:
+        for number, line in enumerate(content.split(b"\n"), 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                raise DataError(f"Line {number} of {name} is not UTF-8 text ({error}); get the file again.") from error
+        raise
 
 
 def encoded(texts: Mapping[str, Iterable[str]], progress: bool) -> tuple[list[str], dict[str, np.ndarray]]:

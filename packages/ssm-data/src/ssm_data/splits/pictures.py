@@ -6,6 +6,7 @@ A source gives picture number ``row`` as pixels (h, w, C) uint8: an array, or en
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +48,7 @@ class ImageFiles(OnDisk):
     names: Ragged
 
     def __getitem__(self, row: int) -> np.ndarray:
-        path = self.folder / self.names[row].tobytes().decode()
+        path = self.folder / os.fsdecode(self.names[row].tobytes())
         try:
             content = path.read_bytes()
         except OSError as error:
