@@ -17,6 +17,7 @@ from ssm_bench.kernel_bench.grid import NAMES, Problem, grid, sweep
 from ssm_bench.kernel_bench.profile import KINDS, profile
 from ssm_bench.recipe import compose_recipe
 from ssm_core.backends import OPERATORS, Backend, Implementation
+from ssm_models.options import to_options
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
@@ -47,7 +48,7 @@ def test_a_grid_has_every_name_and_the_sizes_of_the_papers(device):
         if problem.name in TRAINED:
             suite, task, model = models.TRAINED[problem.name]
             recipe, _ = compose_recipe(benchmark(suite), task, model, "paper", None, [])
-            assert (recipe.model.d_model, recipe.model.d_state) == (problem.H, problem.N)
+            assert (recipe.model.d_model, to_options(recipe.model)["d_state"]) == (problem.H, problem.N)
             assert getattr(recipe.data, "l_max", benchmark(suite).tasks[task]["shape"]["l_max"]) == problem.L
             whole = problem.layers == recipe.model.n_layers
             assert whole == (device == "cuda" or task == "path-x")

@@ -1,8 +1,14 @@
-"""What can be run: the benchmark folders, their tasks, models and scales. Does not import torch."""
+"""What can be run: the benchmark folders, their tasks, models, variants and scales. Does not import torch.
+
+A benchmark is a folder of benchmarks/ with a README, ``benchmark.yaml`` and one file a task. A task file says, each
+once: the data, what any model trains with, what a family of models changes, named variants of the recipe, and what the
+scales cut. :mod:`ssm_bench.recipe` composes these parts.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +18,23 @@ import yaml
 from ssm_bench.errors import UserError, unknown
 
 SCALES = ("paper", "mini", "smoke")
-#: The recipe file that a layer of the user's own takes.
+#: The family of a layer of the user's own.
 CUSTOM = "custom"
+#: Sections that every part of a declaration may have.
+SECTIONS = ("data", "model", "optimizer", "scheduler", "trainer")
+_VALUES = (*SECTIONS, "seed", "must_beat_chance")
+_BENCHMARK_KEYS = ("title", "source", "version", "protocol", "metric", "average", "tasks", "published", "scales")
+_TASK_KEYS = ("title", "data", "training", "families", "variants", "scales")
+_PART_KEYS = {
+    "training": ("source", *_VALUES),
+    "families": ("source", "papers", *_VALUES),
+    "variants": ("source", "families", *_VALUES),
+    "scales": ("source", *_VALUES),
+}
 
 
 def benchmarks_root() -> Path:
-    """The folder that holds one folder a benchmark: of the checkout, else the copy inside the wheel."""
+    """Return the folder that holds one folder a benchmark: of the checkout, else the copy inside the wheel."""
     package = Path(__file__).resolve().parent
     for root in (package.parents[3] / "benchmarks", package / "benchmarks"):
         if root.is_dir():
@@ -26,8 +43,107 @@ def benchmarks_root() -> Path:
 
 
 @dataclass(frozen=True)
+class ModelName:
+    """A model as the command line names it: ``name``, ``name@variant``, or ``path/to/file.py:Class``.
+
+    Attributes:
+        name: the canonical name in ssm-models' zoo, or ``custom``.
+        variant: a named variant of the recipe; empty for the default one.
+        path: ``file.py:Class`` with an absolute path for a layer of the user's own, else empty.
+    """
+
+    name: str
+    variant: str = ""
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """Read a word of the command line.
+
+        Raises:
+            UserError: there is no such model, file or class name.
+        """
+        from ssm_models.zoo import ZOO, canonical
+
+        if ".py:" in text:
+            file, _, attribute = text.rpartition(":")
+            path = Path(file).expanduser()
+            if not path.is_file():
+                raise UserError(f"There is no file {path}; --model takes path/to/file.py:Class.")
+            if not attribute.isidentifier():
+                raise UserError(f"'{attribute}' is not a class name; --model takes path/to/file.py:Class.")
+            return cls(CUSTOM, path=f"{path.resolve()}:{attribute}")
+        name, _, variant = text.partition("@")
+        if name not in ZOO:
+            raise unknown("model", name, ZOO)
+        return cls(canonical(name), variant)
+
+    @property
+    def family(self) -> str:
+        from ssm_models.zoo import ZOO
+
+        return CUSTOM if self.path else ZOO[self.name].family
+
+    def __str__(self) -> str:
+        """The name in tables and records."""
+        if self.path:
+            file, _, attribute = self.path.rpartition(":")
+            return f"{Path(file).name}:{attribute}"
+        return f"{self.name}@{self.variant}" if self.variant else self.name
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task file.
+
+    Attributes:
+        content: the declaration: ``title``, ``data``, ``training``, ``families``, ``variants`` and ``scales``.
+    """
+
+    file: Path
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def title(self) -> str:
+        return self.content["title"]
+
+    def part(self, kind: str, name: str) -> Mapping[str, Any]:
+        """Return the declaration of a family, a variant or a scale; empty if the task has none of that name."""
+        return (self.content.get(kind) or {}).get(name) or {}
+
+    def variants(self, family: str) -> list[str]:
+        """Return the names of the variants that are defined for a family."""
+        declared = self.content.get("variants") or {}
+        return [name for name, part in declared.items() if family in part["families"]]
+
+    def variant(self, name: str, family: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return what a variant changes in every model, and what it changes in a family besides."""
+        part = self.part("variants", name)
+        values = {key: value for key, value in part.items() if key not in ("source", "families")}
+        return values, (part.get("families") or {}).get(family) or {}
+
+    def resolve(self, model: ModelName) -> ModelName:
+        """Check the variant of a model. One that changes nothing is the default recipe by another name.
+
+        Raises:
+            UserError: this task has no such variant for the model's family.
+        """
+        if not model.variant:
+            return model
+        known = self.variants(model.family)
+        if model.variant not in known:
+            raise unknown(f"variant of {model.name} on {self.name}", model.variant, known)
+        of_all, of_family = self.variant(model.variant, model.family)
+        return model if of_all or of_family else replace(model, variant="")
+
+
+@dataclass(frozen=True)
 class Benchmark:
-    """One folder of benchmarks/: its ``benchmark.yaml`` and the names of its recipe files."""
+    """One folder of benchmarks/: its ``benchmark.yaml`` and its tasks."""
 
     folder: Path
 
@@ -36,13 +152,17 @@ class Benchmark:
         return self.folder.name
 
     @cached_property
-    def meta(self) -> dict[str, Any]:
-        """``benchmark.yaml``: title, version, metric, average, protocol, tasks in table order, published rows."""
-        return yaml.safe_load((self.folder / "benchmark.yaml").read_text())
+    def meta(self) -> Mapping[str, Any]:
+        """The content of ``benchmark.yaml``."""
+        return _read(self.folder / "benchmark.yaml", _BENCHMARK_KEYS, required=("title", "version", "metric", "tasks"))
 
     @property
     def title(self) -> str:
         return self.meta["title"]
+
+    @property
+    def version(self) -> int:
+        return self.meta["version"]
 
     @property
     def metric(self) -> str:
@@ -54,53 +174,89 @@ class Benchmark:
         """Whether its protocol has a mean over all tasks."""
         return self.meta.get("average", False)
 
-    @property
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        """Tasks in table order, each with ``title``, ``chance`` and ``shape``."""
-        return self.meta["tasks"]
-
     @cached_property
-    def models(self) -> dict[str, dict[str, Any]]:
-        """Models with a recipe here: name -> the contents of ``model/<name>.yaml``."""
-        files = sorted((self.folder / "model").glob("*.yaml"))
-        return {file.stem: yaml.safe_load(file.read_text()) for file in files}
+    def tasks(self) -> dict[str, Task]:
+        """Tasks by name, in the order of the tables."""
+        return {name: self._task(name) for name in self.meta["tasks"]}
+
+    def scale(self, name: str, family: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return what a scale changes in every task, and what it changes in a family of models besides."""
+        part = (self.meta.get("scales") or {}).get(name) or {}
+        values = {key: value for key, value in part.items() if key != "families"}
+        return values, (part.get("families") or {}).get(family) or {}
 
     def check_task(self, task: str) -> str:
-        if task not in self.tasks:
-            raise unknown(f"task of {self.name}", task, self.tasks)
+        if task not in self.meta["tasks"]:
+            raise unknown(f"task of {self.name}", task, self.meta["tasks"])
         return task
 
-    def check_model(self, model: str) -> str:
-        """A model's name, or ``path/to/file.py:Class`` for a layer of the user's own."""
-        if is_custom(model):
-            file, _, attribute = model.rpartition(":")
-            if not Path(file).is_file():
-                raise UserError(f"There is no file {file}; --model takes path/to/file.py:Class.")
-            if not attribute.isidentifier():
-                raise UserError(f"'{attribute}' is not a class name; --model takes path/to/file.py:Class.")
-        elif model not in self.models or model == CUSTOM:
-            raise unknown(f"model of {self.name}", model, set(self.models) - {CUSTOM})
-        return model
-
-
-def is_custom(model: str) -> bool:
-    """Whether a model name points to a class in a user's file."""
-    return ".py:" in model
+    def _task(self, name: str) -> Task:
+        file = self.folder / f"{name}.yaml"
+        content = _read(file, _TASK_KEYS, required=("title", "data", "training"))
+        _check_keys(file, "training", content["training"], _PART_KEYS["training"])
+        for kind in ("families", "variants", "scales"):
+            for part_name, part in _mapping(file, kind, content.get(kind)).items():
+                _check_keys(file, f"{kind}.{part_name}", part, _PART_KEYS[kind])
+                if kind == "variants":
+                    where = f"{kind}.{part_name}.families"
+                    for family, values in _mapping(file, where, part.get("families")).items():
+                        _check_keys(file, f"{where}.{family}", values, _VALUES)
+        for scale in content.get("scales") or {}:
+            if scale not in SCALES:
+                raise unknown(f"scale in {file}", scale, SCALES)
+        return Task(file, content)
 
 
 def benchmarks() -> dict[str, Benchmark]:
-    """Every benchmark folder by name."""
+    """Return every benchmark folder by name."""
     files = sorted(benchmarks_root().glob("*/benchmark.yaml"))
     return {file.parent.name: Benchmark(file.parent) for file in files}
 
 
 def benchmark(name: str) -> Benchmark:
-    """The benchmark of that name.
+    """Return the benchmark of a name; hyphen and underscore are the same.
 
     Raises:
         UserError: there is none; the sentence names the nearest known ones.
     """
     known = benchmarks()
-    if name not in known:
+    folder = name.replace("-", "_")
+    if folder not in known:
         raise unknown("benchmark", name, known)
-    return known[name]
+    return known[folder]
+
+
+def models() -> Iterator[str]:
+    """Yield the canonical name of every model of the zoo."""
+    from ssm_models.zoo import ZOO, canonical
+
+    return (name for name in ZOO if canonical(name) == name)
+
+
+def _read(file: Path, keys: Collection[str], required: Collection[str]) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no {file}, which benchmark.yaml names as a task.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}.") from None
+    content = _mapping(file, "the file", content)
+    _check_keys(file, "", content, keys)
+    for key in required:
+        if not content.get(key):
+            raise UserError(f"{file} has no '{key}'.")
+    return content
+
+
+def _mapping(file: Path, where: str, value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: {where} must hold keys and values, not {value!r}.")
+    return value
+
+
+def _check_keys(file: Path, where: str, part: Any, known: Collection[str]) -> None:
+    for key in _mapping(file, where, part):
+        if key not in known:
+            raise unknown(f"key in {file}", f"{where}.{key}".lstrip("."), [f"{where}.{k}".lstrip(".") for k in known])

@@ -18,6 +18,13 @@ class BusyError(RunError):
     """Another process is at the cell."""
 
 
+class Preempted(BaseException):
+    """The process was told to stop and has saved its progress; the cell goes on when it is started again.
+
+    Like ``KeyboardInterrupt`` it is no ``Exception``, because the code that it interrupts has not failed.
+    """
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist: names it and the nearest known ones."""
     choices = sorted(known)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ssm_bench.catalog import Benchmark
+from ssm_bench.catalog import Benchmark, ModelName
 from ssm_bench.config import Recipe, Runtime
 from ssm_bench.errors import UserError
-from ssm_bench.recipe import RUNTIME_KEYS, compose_recipe, recipe_hash, values
+from ssm_bench.fit import find_fit
+from ssm_bench.recipe import MAX_POINTS, RUNTIME_KEYS, compose_recipe, recipe_hash, values
+
+#: A file name may have 255 bytes; this much is left for the model in that of a run folder.
+NAME_LENGTH = 120
 
 
 @dataclass(frozen=True)
 class Cell:
     """One run: a recipe with its seed, and how to carry it out.
 
-    ``overrides`` are the ``key=value`` words behind the recipe, sorted, without those of the runtime; ``sweep`` the
-    keys of those that are a point of a sweep.
+    Attributes:
+        overrides: the ``key=value`` words that changed the recipe, sorted, without those of the runtime.
+        sweep: the keys of these words that are swept over, if the cell is a point of a sweep.
     """
 
     recipe: Recipe
@@ -38,9 +44,9 @@ class Cell:
         return f"{recipe.benchmark}/{recipe.task} {recipe.model_name} seed {recipe.seed}"
 
     def folder(self, out: Path) -> Path:
-        """The run folder: readable first, and unique by the recipe's hash."""
+        """Return the run folder: readable first, and unique by the recipe's hash."""
         recipe = self.recipe
-        model = re.sub(r"[^A-Za-z0-9_-]+", "_", recipe.model_name)
+        model = re.sub(r"[^A-Za-z0-9_@-]+", "_", recipe.model_name)[:NAME_LENGTH]
         return out / recipe.benchmark / recipe.task / f"{model}-{recipe.scale}-seed{recipe.seed}-{self.hash}"
 
 
@@ -54,7 +60,7 @@ def make_plan(
     *,
     sweep: bool = False,
 ) -> list[Cell]:
-    """All cells of a command, tasks in table order. No tasks: all. No seeds: each recipe's own.
+    """Return all cells of a command, tasks in table order. No tasks: all. No seeds: each recipe's own.
 
     Args:
         sweep: overrides may give several values; each combination is a point of its own.
@@ -64,12 +70,13 @@ def make_plan(
     """
     for task in tasks:
         benchmark.check_task(task)
-    for model in models:
-        benchmark.check_model(model)
-    for kind, names in (("task", tasks), ("model", models), ("seed", seeds)):
-        if len(set(names)) < len(names):
-            raise UserError(f"A {kind} is named twice: {' '.join(map(str, names))}.")
+    names = [ModelName.parse(model) for model in models]
+    for kind, words in (("task", tasks), ("model", [str(n) + n.path for n in names]), ("seed", seeds)):
+        if len(set(words)) < len(words):
+            raise UserError(f"A {kind} is named twice: {' '.join(map(str, tasks if kind == 'task' else words))}.")
     chosen = [task for task in benchmark.tasks if not tasks or task in tasks]
+    for name in names:
+        _check_fit(benchmark, name, chosen)
     each: Sequence[int | None] = seeds or [None]
     points, swept = _points(overrides) if sweep else ([tuple(overrides)], ())
     cells = [
@@ -79,9 +86,18 @@ def make_plan(
         for task in chosen
         for seed in each
     ]
-    if len({cell.hash for cell in cells}) < len(cells):
-        raise UserError("Two points of the sweep are the same recipe: a value is given twice.")
+    if len({(cell.recipe.task, cell.hash) for cell in cells}) < len(cells):
+        raise UserError("Two cells of the plan have the same recipe: a value or a seed is given twice.")
     return cells
+
+
+def _check_fit(benchmark: Benchmark, model: ModelName, tasks: Sequence[str]) -> None:
+    fits = {task: find_fit(benchmark, task, model) for task in tasks}
+    for task, fit in fits.items():
+        if fit.recipe == "none":
+            others = [other for other in benchmark.tasks if find_fit(benchmark, other, model).recipe != "none"]
+            hint = f" It fits {', '.join(others)}: name them with --task." if others else ""
+            raise UserError(f"{model} does not fit {benchmark.name}/{task}: {fit.note}{hint}")
 
 
 def _lasting(words: Sequence[str]) -> tuple[str, ...]:
@@ -89,15 +105,15 @@ def _lasting(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _points(words: Sequence[str]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """Every combination of the words' values, each a list of words; and the keys that have several."""
+    """Return every combination of the words' values, each a tuple of words, and the keys that have several."""
     choices = [values(word) for word in words]
     swept = tuple(sorted(choice[0].split("=")[0] for choice in choices if len(choice) > 1))
     if not swept:
         raise UserError("--sweep needs a key with several values, e.g. optimizer.lr=1e-3,4e-3.")
     for key in swept:
         if key in (*RUNTIME_KEYS, "seed"):
-            raise UserError(f"{key} is nothing to sweep over: {_WHY_NOT['seed' if key == 'seed' else 'runtime']}.")
+            reason = "--seed takes several" if key == "seed" else "it does not change the result"
+            raise UserError(f"{key} cannot be swept over: {reason}.")
+    if (count := math.prod(map(len, choices))) > MAX_POINTS:
+        raise UserError(f"The sweep has {count:,} points, more than {MAX_POINTS:,}; give fewer values.")
     return list(itertools.product(*choices)), swept
-
-
-_WHY_NOT = {"seed": "--seed takes several", "runtime": "it does not change the result"}

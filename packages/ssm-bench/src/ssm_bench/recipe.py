@@ -7,74 +7,121 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ssm_bench.catalog import CUSTOM, Benchmark, is_custom
+from ssm_data.contract import Dataset
+
+from ssm_bench.catalog import SCALES, SECTIONS, Benchmark, ModelName
 from ssm_bench.config import OptimizerConfig, Recipe, Runtime, SchedulerConfig, TrainerConfig
 from ssm_bench.errors import UserError, unknown
 
-#: Sections a user may override: their typed dataclass is looked up by ``name`` for data and model.
-SECTIONS = {"optimizer": OptimizerConfig, "scheduler": SchedulerConfig, "trainer": TrainerConfig}
+#: Version of what a hash covers. It changes only if the same recipe computes something else than before.
+HASH_SCHEMA = 2
+#: Sections whose dataclass is the same for every recipe; the classes of data and model depend on their names.
+CLASSES = {"optimizer": OptimizerConfig, "scheduler": SchedulerConfig, "trainer": TrainerConfig}
 RUNTIME_KEYS = tuple(f.name for f in dataclasses.fields(Runtime))
 FREE_KEYS = ("seed", "must_beat_chance")
-
-
-@lru_cache(maxsize=256)
-def _compose(folder: Path, task: str, model: str, recipe: str, scale: str) -> str:
-    """Hydra's composition of the benchmark folder, as JSON (a cached value must not be mutable)."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        config = compose(
-            "recipe",
-            overrides=[f"task={task}", f"model={model}", f"recipe={recipe}/{task}", f"scale={scale}"],
-        )
-    return json.dumps(OmegaConf.to_container(config, resolve=True))
+#: Keys that other words of the command line decide, and which.
+DECIDED_ELSEWHERE = {
+    "scale": "--scale",
+    "task": "--task",
+    "benchmark": "the first word, bench BENCHMARK",
+    "version": "benchmark.yaml",
+    "variant": "--model NAME@VARIANT",
+    "model_name": "--model",
+    "source_digest": "--model",
+    "model.name": "--model",
+    "model.path": "--model",
+    "data.name": "--task",
+}
 
 
 def compose_recipe(
     benchmark: Benchmark, task: str, model: str, scale: str, seed: int | None, overrides: Sequence[str]
 ) -> tuple[Recipe, Runtime]:
-    """The frozen recipe of one cell.
+    """Return the frozen recipe of one cell, and how to carry it out.
 
     Args:
+        model: a name of the zoo, ``name@variant``, or ``path/to/file.py:Class``.
         seed: replaces the recipe's own seed unless None.
-        overrides: ``key=value`` words of the command line, Hydra's grammar.
+        overrides: ``key=value`` words of the command line, in Hydra's grammar.
 
     Raises:
-        UserError: an unknown key or an invalid value, named with the nearest known key or the reason.
+        UserError: an unknown name or key, or an invalid value; the sentence names the nearest known one or the reason.
     """
     benchmark.check_task(task)
-    benchmark.check_model(model)
-    file = CUSTOM if is_custom(model) else model
-    family = benchmark.models[file]["recipe"]
-    if not (benchmark.folder / "recipe" / family / f"{task}.yaml").is_file():
-        raise UserError(f"The model {model} has no recipe for {benchmark.name}/{task}.")
-    specialised = benchmark.folder / "scale" / scale / f"{task}.yaml"
-    tree = json.loads(
-        _compose(benchmark.folder, task, file, family, f"{scale}/{task}" if specialised.is_file() else scale)
-    )
-    if is_custom(model):
-        path, _, attribute = model.rpartition(":")
-        tree["model"]["path"] = f"{Path(path).resolve()}:{attribute}"
+    name = benchmark.tasks[task].resolve(ModelName.parse(model))
+    if scale not in SCALES:
+        raise unknown("scale", scale, SCALES)
+    tree = json.loads(_compose(benchmark.folder, task, name.family, name.variant, scale))
+    _check_overrides(overrides)
     for word in overrides:
-        _override(tree, word)
+        _override(tree, word, name)
     if seed is not None:
         tree["seed"] = seed
-    return _validate(tree, benchmark, model)
+    return _validate(tree, benchmark, task, name, scale)
+
+
+def compose_data(benchmark: Benchmark, task: str, scale: str) -> Dataset:
+    """Return the data set of a task at a scale, which is the same for every model.
+
+    Raises:
+        UserError: there is no such task, or its declaration is wrong.
+    """
+    benchmark.check_task(task)
+    return _dataset(json.loads(_compose(benchmark.folder, task, "", "", scale))["data"])
+
+
+@lru_cache(maxsize=4096)
+def _compose(folder: Path, task: str, family: str, variant: str, scale: str) -> str:
+    """Return Hydra's composition of a benchmark's declarations as JSON, because a cached value must not be mutable."""
+    from hydra import compose, initialize
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    benchmark = Benchmark(folder)
+    declared = benchmark.tasks[task]
+    of_all, of_family = declared.variant(variant, family)
+    scale_of_all, scale_of_family = benchmark.scale(scale, family)
+    parts = {
+        "data": {"data": declared.content["data"]},
+        "training": declared.content["training"],
+        "family": declared.part("families", family),
+        "variant": of_all,
+        "family_variant": of_family,
+        "benchmark_scale": scale_of_all,
+        "family_scale": scale_of_family,
+        "task_scale": declared.part("scales", scale),
+    }
+    store = ConfigStore.instance()
+    for group, part in parts.items():
+        values = {key: value for key, value in part.items() if key not in ("source", "papers")}
+        store.store(group=group, name="part", node=values, package="_global_")
+    store.store(name="recipe", node={"defaults": [*({group: "part"} for group in parts), "_self_"]})
+    with initialize(config_path=None, version_base="1.3"):
+        config = compose("recipe")
+    return json.dumps(OmegaConf.to_container(config, resolve=True))
 
 
 def values(word: str) -> list[str]:
-    """A ``key=value`` word for each of the values that a word gives in Hydra's grammar: ``a,b`` or ``range(1,5)``."""
+    """Return a ``key=value`` word for each value of a word in Hydra's grammar: ``a,b`` or ``range(1,5)``."""
     parsed = _parse(word)
     if not parsed.is_sweep_override():
         return [word]
     if not parsed.is_discrete_sweep():
         raise UserError(f"'{word}' names no points: a sweep takes key=a,b,c or key=range(start,stop,step).")
-    return [f"{parsed.key_or_group}={value}" for value in parsed.sweep_string_iterator()]
+    choices = []
+    for value in parsed.sweep_string_iterator():
+        choices.append(f"{parsed.key_or_group}={value}")
+        if len(choices) > MAX_POINTS:
+            raise UserError(f"'{word}' has more than {MAX_POINTS:,} values; a sweep runs each of them.")
+    return choices
+
+
+#: More cells than this in one command are a typing mistake.
+MAX_POINTS = 10_000
 
 
 @lru_cache(maxsize=4096)
@@ -86,54 +133,96 @@ def _parse(word: str) -> Any:
         parsed = OverridesParser.create().parse_override(word)
     except HydraException as error:
         raise UserError(f"'{word}' is not of the form key=value: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise UserError(f"'{word[:40]}...' nests too deeply.") from None
     if parsed.is_delete() or parsed.is_add() or parsed.is_force_add():
         raise UserError(f"'{word}': write key=value, without + or ~.")
     return parsed
 
 
-def _override(tree: dict[str, Any], word: str) -> None:
-    """Set one ``key=value`` in the tree; whether the key exists is checked with the rest of the recipe."""
+def _check_overrides(words: Sequence[str]) -> None:
+    """Refuse words that would have no effect because a later one sets the same key, or the section around it."""
+    keys = [str(_parse(word).key_or_group) for word in words]
+    for number, key in enumerate(keys):
+        for later in keys[number + 1 :]:
+            if key == later or key.startswith(f"{later}."):
+                raise UserError(f"'{words[number]}' has no effect, because a later word sets {later}; leave one out.")
+
+
+def _override(tree: dict[str, Any], word: str, model: ModelName) -> None:
+    """Set one ``key=value`` in the tree; :func:`_validate` checks whether the key exists."""
     parsed = _parse(word)
     if parsed.is_sweep_override():
         raise UserError(
             f"'{word}' gives several values; give one value, or quote a list as 'key=[a,b]'. To run each: --sweep."
         )
-    *parents, last = parsed.key_or_group.split(".")
-    node = tree
-    for depth, key in enumerate(parents):
-        node = node.setdefault(key, {})
+    key = parsed.key_or_group
+    value = copy.deepcopy(parsed.value())
+    if key in DECIDED_ELSEWHERE:
+        raise UserError(f"'{word}': {key} is not an option of the recipe; {DECIDED_ELSEWHERE[key]} decides it.")
+    section, *path = key.split(".")
+    if not path:
+        if section in SECTIONS:
+            instead = {"model": "choose a model with --model", "data": "choose a task with --task"}.get(
+                section, f"choose one with {section}.name=..."
+            )
+            raise UserError(f"'{word}': {section} is a section of options; set {section}.OPTION=..., or {instead}.")
+        tree[section] = value
+        return
+    if section not in SECTIONS:
+        raise unknown("recipe key", key, [*SECTIONS, *FREE_KEYS, *RUNTIME_KEYS])
+    *parents, last = path
+    node = tree.setdefault(section, {})
+    if parents and parents[0] not in node:
+        # The other entries of an option that is itself a dict keep the values that they have without this word.
+        node[parents[0]] = _preset(tree, section, parents[0], model)
+    for depth, parent in enumerate(parents):
+        node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            raise UserError(f"'{'.'.join(parents[: depth + 1])}' in '{word}' is a value, not a section.")
-    node[last] = copy.deepcopy(parsed.value())
+            raise UserError(f"'{'.'.join([section, *parents[: depth + 1]])}' in '{word}' is a value, not a section.")
+    node[last] = value
 
 
-def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[Recipe, Runtime]:
-    from ssm_data import DATASETS
-    from ssm_models.config import CustomConfig
-    from ssm_models.zoo import ZOO
+def _preset(tree: Mapping[str, Any], section: str, option: str, model: ModelName) -> Any:
+    """Return the value that a dict option of the model has without the recipe; an empty dict for other sections."""
+    if section != "model":
+        return {}
+    from ssm_models.options import from_options, to_options
 
-    known = {"data", "model", *SECTIONS, *FREE_KEYS, *RUNTIME_KEYS}
-    fixed = {"task", "recipe", "scale"}
+    options = {key: value for key, value in tree["model"].items() if not isinstance(value, dict)}
+    try:
+        return dict(to_options(from_options(model.name, _with_path(options, model))).get(option) or {})
+    except ValueError:
+        return {}
+
+
+def _with_path(options: Mapping[str, Any], model: ModelName) -> dict[str, Any]:
+    return {**options, "path": model.path} if model.path else dict(options)
+
+
+def _validate(
+    tree: dict[str, Any], benchmark: Benchmark, task: str, model: ModelName, scale: str
+) -> tuple[Recipe, Runtime]:
+    from ssm_models.options import from_options
+
     for key in tree:
-        if key not in known | fixed:
-            raise unknown("recipe key", key, known)
-    data = dict(tree["data"])
-    dataset = data.pop("name")
-    if dataset not in DATASETS:
-        raise unknown("data set", dataset, DATASETS)
-    options = dict(tree["model"])
-    name = options.pop("name")
-    if name not in ZOO and name != CUSTOM:
-        raise unknown("model", name, ZOO)
-    preset = partial(CustomConfig) if name == CUSTOM else cast(partial, ZOO[name])
+        if key not in (*SECTIONS, *FREE_KEYS, *RUNTIME_KEYS):
+            raise unknown("recipe key", key, [*SECTIONS, *FREE_KEYS, *RUNTIME_KEYS])
+    try:
+        config = from_options(model.name, _with_path(tree.get("model", {}), model))
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
     recipe = {
         "benchmark": benchmark.name,
-        "version": benchmark.meta["version"],
-        "model_name": model if not is_custom(model) else Path(model.rpartition(":")[0]).stem,
-        **{key: tree[key] for key in ("task", "recipe", "scale", *FREE_KEYS) if key in tree},
-        "data": build(DATASETS[dataset], data, "data."),
-        "model": build(preset.func, {**preset.keywords, **options}, "model."),
-        **{key: build(cls, tree.get(key, {}), f"{key}.") for key, cls in SECTIONS.items()},
+        "version": benchmark.version,
+        "task": task,
+        "model_name": str(model),
+        "scale": scale,
+        **{key: tree[key] for key in FREE_KEYS if key in tree},
+        "data": _dataset(tree["data"]),
+        "model": config,
+        "source_digest": _source_digest(model),
+        **{key: build(cls, tree.get(key, {}), f"{key}.") for key, cls in CLASSES.items()},
     }
     runtime: Runtime = build(Runtime, {key: tree[key] for key in RUNTIME_KEYS if key in tree}, "")
     batch = recipe["trainer"].batch_size
@@ -145,14 +234,43 @@ def _validate(tree: dict[str, Any], benchmark: Benchmark, model: str) -> tuple[R
     return build(Recipe, recipe, ""), runtime
 
 
-def build(cls: Any, values: Mapping[str, Any], prefix: str, kind: str = "recipe key") -> Any:
-    """A frozen dataclass of class ``cls`` from plain values, or a sentence that says which key or value is wrong."""
+def _dataset(options: Mapping[str, Any]) -> Dataset:
+    from ssm_data import DATASETS
+
+    name = options["name"]
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    return build(DATASETS[name], {key: value for key, value in options.items() if key != "name"}, "data.")
+
+
+def _source_digest(model: ModelName) -> str:
+    if not model.path:
+        return ""
+    from ssm_models.config.layer_file import source_digest
+
+    try:
+        return source_digest(model.path)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+
+
+def build(cls: Any, values: Any, prefix: str, kind: str = "recipe key") -> Any:
+    """Return a frozen dataclass from plain values.
+
+    Args:
+        prefix: of the keys in sentences, such as ``optimizer.``.
+
+    Raises:
+        UserError: a key or a value is wrong; the sentence says which.
+    """
     from pydantic import ValidationError
 
+    if not isinstance(values, Mapping):
+        raise UserError(f"{prefix.rstrip('.')} must hold keys and values, not {values!r}.")
     names = {f.name for f in dataclasses.fields(cls)}
     for key in values:
         if key not in names:
-            raise unknown(kind, prefix + key, (prefix + name for name in names))
+            raise unknown(kind, prefix + str(key), (prefix + name for name in names))
     try:
         return _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
@@ -160,7 +278,7 @@ def build(cls: Any, values: Mapping[str, Any], prefix: str, kind: str = "recipe 
         if "error" in first.get("ctx", {}):
             # A check of the dataclass itself, which is a whole sentence.
             raise UserError(str(first["ctx"]["error"])) from error
-        key = prefix + str(first["loc"][0]) if first["loc"] else prefix.rstrip(".")
+        key = prefix + ".".join(map(str, first["loc"][:1])) if first["loc"] else prefix.rstrip(".")
         raise UserError(f"{key}={first['input']!r} is not valid: {first['msg'].rstrip('.')}.") from error
 
 
@@ -172,21 +290,49 @@ def _adapter(cls: Any) -> Any:
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, with the names of its data set and model."""
-    tree = dataclasses.asdict(recipe)
-    tree["data"] = {"name": recipe.data.name, **tree["data"]}
-    tree["model"] = {"name": tree.pop("model_name"), **tree["model"]}
-    return tree
+    """Return the recipe as plain values, with the names of its data set and model."""
+    from ssm_models.options import to_options
+
+    tree = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
+    tree |= {key: dataclasses.asdict(getattr(recipe, key)) for key in CLASSES}
+    tree["data"] = {"name": recipe.data.name, **dataclasses.asdict(recipe.data)}
+    tree["model"] = {"name": tree.pop("model_name"), **to_options(recipe.model)}
+    return json.loads(json.dumps(tree, default=str))
 
 
 def as_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML, in the order of its dataclasses."""
+    """Return the recipe as YAML, in the order of its dataclasses."""
     import yaml
 
-    return yaml.safe_dump(json.loads(json.dumps(as_dict(recipe), default=str)), sort_keys=False)
+    return yaml.safe_dump(as_dict(recipe), sort_keys=False)
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Eight hex digits that change with anything that determines the result."""
-    text = json.dumps(as_dict(recipe), sort_keys=True, default=str)
+    """Return eight hex digits that change with anything that determines the result.
+
+    They cover the values that differ from the defaults of the typed dataclasses. So an option that is added later, with
+    a default that computes what was computed before, leaves the hashes of finished runs as they are.
+    """
+    from ssm_models.options import to_options
+
+    changed: dict[str, Any] = {
+        "schema": HASH_SCHEMA,
+        **{key: getattr(recipe, key) for key in ("benchmark", "version", "task", "model_name", "scale", "seed")},
+        **{key: _changed(getattr(recipe, key)) for key in CLASSES},
+        "data": {"name": recipe.data.name, **_changed(recipe.data)},
+        "model": to_options(recipe.model, changed_only=True),
+    }
+    changed |= {key: value for key in ("must_beat_chance", "source_digest") if (value := getattr(recipe, key))}
+    text = json.dumps(changed, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass whose values differ from their defaults."""
+    found = {}
+    for each in dataclasses.fields(config):
+        default = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+        value = getattr(config, each.name)
+        if value != default:
+            found[each.name] = value
+    return found

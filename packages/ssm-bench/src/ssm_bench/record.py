@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
-import platform
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from ssm_bench.errors import UserError
-from ssm_bench.files import write_atomically
+from ssm_bench.files import as_json, write_atomically
+from ssm_bench.run_folder import RECORD, is_done
 
-FILE = "record.json"
-#: In a copy of the checkout: the version of the code that was copied.
-CODE_FILE = "code-version"
-PACKAGES = ("torch", "lightning", "numpy", "hydra-core", "ssm-core", "ssm-models", "ssm-data", "ssm-bench")
+#: Version of the form of a record. A reader knows its own version and all before it.
+SCHEMA = 2
+
+
+class RecordError(UserError):
+    """A file is not a record that can be read. The sentence names the file and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +27,28 @@ class Record:
     """What a run leaves.
 
     Attributes:
+        schema: version of the form; a record without it has version 1.
+        model: the name of the tables: a zoo name, with ``@variant`` if the recipe is not the default one, or
+            ``file.py:Class``.
+        outcome: ``diverged``: a loss or metric was not finite, so there are no metrics; ``reason`` says where.
         metrics: ``val/...`` at the best validation epoch, ``test/...`` of that checkpoint, ``best_epoch`` (from 0).
         metric: the benchmark's metric; ``metrics["test/<metric>"]`` is the number of the tables.
         chance: what the best constant guess reaches on the test split.
-        wall_seconds: training and evaluation, all resumed parts together.
+        wall_seconds: training and evaluation of all resumed parts together.
         samples_per_second: training examples a second of training.
-        peak_memory_bytes: of the accelerator where there is one, else of the process; of the first of several.
-        sweep: the keys of the recipe of which this run is one point among several; empty where it is none.
+        peak_memory_bytes: of the accelerator if the run used one, else of the process; of rank 0.
+        sweep: the keys of the recipe that were swept over if the run is one point of a sweep.
         processes: how many shared each batch.
         recipe, overrides: the full recipe, and the ``key=value`` words that changed the published one.
         code: commit of the checkout and whether it had uncommitted changes; the package version outside a checkout.
     """
 
+    __pydantic_config__: ClassVar[Any] = {"allow_inf_nan": False, "extra": "forbid", "strict": True}
+
     benchmark: str
     task: str
     model: str
-    scale: str
+    scale: Literal["paper", "mini", "smoke"]
     seed: int
     metric: str
     metrics: dict[str, float]
@@ -62,70 +69,116 @@ class Record:
     packages: dict[str, str]
     command: str
     finished: str
+    schema: int = 1
+    outcome: Literal["done", "diverged"] = "done"
+    reason: str = ""
     processes: int = 1
-    sweep: list[str] = dataclasses.field(default_factory=list)
+    sweep: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.outcome == "done" and f"test/{self.metric}" not in self.metrics:
+            raise ValueError(f"it has no test/{self.metric}")
+
+    @property
+    def diverged(self) -> bool:
+        return self.outcome == "diverged"
 
     @property
     def value(self) -> float:
-        """What the run is judged by: the test metric."""
+        """The test metric, by which the run is judged. A run that diverged has none: KeyError."""
         return self.metrics[f"test/{self.metric}"]
 
     def setting(self, key: str) -> Any:
-        """The value of a key of the recipe, ``section.option``."""
+        """Return the value of a key of the recipe, ``section.option``."""
         node: Any = self.recipe
         for name in key.split("."):
             node = node[name]
         return node
 
     def write(self, folder: Path) -> None:
-        write_atomically(folder / FILE, json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> Record | None:
-        """The record in a run folder, or None if the run is not finished.
-
-        Raises:
-            UserError: the file is there but is no record.
-        """
-        file = folder / FILE
-        if not file.is_file():
-            return None
-        try:
-            return cls(**json.loads(file.read_text()))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise UserError(f"{file} is not a record ({error}); delete the file to run its cell again.") from error
+        """Write the record into its run folder, which makes the run done."""
+        write_atomically(folder / RECORD, as_json(dataclasses.asdict(self)))
 
 
-def find_records(*roots: Path) -> Iterator[Record]:
-    """Every record below the given folders, in a fixed order."""
-    for root in roots:
-        for file in sorted(root.rglob(FILE)):
-            record = Record.read(file.parent)
-            if record is not None:
-                yield record
+def read_record(file: Path) -> Record:
+    """Read a record.
 
+    Raises:
+        RecordError: the file is not a record, or a newer version wrote it.
+    """
+    from pydantic import ValidationError
 
-def code_version() -> str:
-    """``commit`` or ``commit-dirty`` of the checkout or of what it is a copy of, else the installed version."""
-    here = Path(__file__).resolve().parent
-    copied = here.parents[3] / CODE_FILE
-    if copied.is_file():
-        return copied.read_text().strip()
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    data = file.read_bytes()
     try:
-        commit = git("rev-parse", "HEAD")
-        return f"{commit}-dirty" if git("status", "--porcelain", "--untracked-files=no") else commit
-    except (OSError, subprocess.CalledProcessError):
-        return f"ssm-bench {importlib.metadata.version('ssm-bench')}"
+        return _adapter().validate_json(data)
+    except ValidationError as error:
+        newer = _schema(data)
+        if newer > SCHEMA:
+            raise RecordError(
+                f"{file} has record schema {newer}, and this version reads schemas up to {SCHEMA}; update the code to "
+                "read it."
+            ) from None
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise RecordError(
+            f"{file} is not a record ({where}: {first['msg']}); restore it, or move it away to run its cell again."
+        ) from None
 
 
-def package_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        versions[name] = importlib.metadata.version(name)
-    return versions
+def finished_record(folder: Path) -> Record | None:
+    """Return the record in a run folder, or None if the run is not done.
+
+    Raises:
+        RecordError: the run is done, but its record cannot be read.
+    """
+    return read_record(folder / RECORD) if is_done(folder) else None
+
+
+def find_records(roots: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """Return every record below the given folders, in a fixed order, and a sentence on each that does not count.
+
+    A run counts once. A folder that is named twice or lies in another one is read once. Of several records with one
+    hash the earliest counts: copies are silently the same run, and different results get a sentence.
+    """
+    files = {file.resolve(): file for root in roots for file in sorted(root.rglob(RECORD)) if file.is_file()}
+    records: dict[tuple[str, str, str], tuple[Record, Path]] = {}
+    problems = []
+    for file in files.values():
+        try:
+            record = read_record(file)
+        except (RecordError, OSError) as error:
+            problems.append(str(error))
+            continue
+        key = record.benchmark, record.task, record.hash
+        if key not in records:
+            records[key] = record, file
+            continue
+        other, first = records[key]
+        if _result(other) != _result(record):
+            earlier, later = sorted([(other, first), (record, file)], key=lambda pair: pair[0].finished)
+            records[key] = earlier
+            problems.append(
+                f"{later[1]} and {earlier[1]} claim to be the same run ({record.hash}) with different results; the "
+                "earlier one counts."
+            )
+    return [record for record, _ in records.values()], problems
+
+
+def _result(record: Record) -> tuple[Any, ...]:
+    return record.seed, record.model, record.outcome, record.metrics, record.recipe, record.data_fingerprint
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)
+
+
+def _schema(data: bytes) -> int:
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return 0
+    schema = content.get("schema") if isinstance(content, Mapping) else None
+    return schema if isinstance(schema, int) else 0

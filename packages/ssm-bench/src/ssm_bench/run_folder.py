@@ -5,8 +5,10 @@ Every module that touches a run folder takes names and decisions from here. Does
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +26,8 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 #: The training state before the last one; it serves if the last one is damaged.
 PREVIOUS = "previous.ckpt"
+#: The next training state until it is whole.
+PARTIAL = "last.partial"
 #: Weights and batch of the step at which a number stopped being finite.
 NON_FINITE = "non-finite.ckpt"
 #: The result; its presence makes the run done.
@@ -38,6 +42,8 @@ ERROR = "error.txt"
 WANDB = "wandb"
 #: The process that runs the cell holds this lock.
 LOCK = ".lock"
+#: Older than this many seconds, the half of a status file is what a killed process left.
+LEFT_SECONDS = 60.0
 #: What a damaged file is renamed to, so that nothing is lost and nothing reads it again.
 DAMAGED = ".damaged"
 
@@ -45,6 +51,8 @@ DAMAGED = ".damaged"
 @contextmanager
 def hold(folder: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold the run folder, which is created if necessary, until the context ends.
+
+    Halves of files that killed processes left are deleted.
 
     Args:
         wait: seconds to wait for another process that holds it.
@@ -58,7 +66,17 @@ def hold(folder: Path, wait: float = 0.0) -> Iterator[None]:
     except Timeout:
         raise BusyError(f"Another process is running this cell in {folder}.") from None
     with lock:
+        _remove_halves(folder)
         yield
+
+
+def _remove_halves(folder: Path) -> None:
+    """Delete the temporary files of processes that were killed while they wrote; a training state may be large."""
+    for half in (*folder.glob(".*.*.[0-9]*"), folder / PARTIAL):
+        # Whoever starts and ends the processes of a run writes its status, too, without holding the folder.
+        with suppress(FileNotFoundError):
+            if not half.name.startswith(f".{STATUS}.") or time.time() - half.stat().st_mtime > LEFT_SECONDS:
+                half.unlink()
 
 
 def is_done(folder: Path) -> bool:
@@ -80,3 +98,12 @@ def set_aside(file: Path) -> Path:
     target = file.with_name(file.name + DAMAGED)
     file.replace(target)
     return target
+
+
+def warn_and_set_aside(file: Path, sentence: str) -> None:
+    """Log a sentence about a damaged file as a warning, and rename the file; for files that nothing depends on."""
+    try:
+        kept = f"It is kept as {set_aside(file).name}."
+    except OSError as error:  # for example a folder of another user
+        kept = f"It could not be renamed ({error.strerror})."
+    logging.getLogger(__name__).warning("%s %s", sentence, kept)

@@ -1,12 +1,11 @@
-"""The status file of a run folder: who is at the cell, how far, and what went wrong. Does not import torch.
+"""The status file of a run folder: who runs the cell, how far it is, and what went wrong. Does not import torch.
 
-Written by the process that runs the cell, and by its supervisor where that one no longer can; read by ``bench jobs``.
+The process that runs the cell writes it, or its supervisor if that process no longer can; ``bench jobs`` reads it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import socket
 import time
@@ -16,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssm_bench.errors import RunError
-from ssm_bench.files import write_atomically
-from ssm_bench.preemption import Preempted
-
-FILE = "status.json"
+from ssm_bench.errors import Preempted, RunError
+from ssm_bench.files import as_json, read_json, write_atomically
+from ssm_bench.process_identity import own_start
+from ssm_bench.run_folder import STATUS, warn_and_set_aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,8 @@ class Status:
 
     Attributes:
         state: ``running``; ``stopped``: goes on when it is started again; ``failed``: by its own fault; ``done``.
-        host, pid: the machine (in SLURM its node) and the process that runs it, or did.
+        host, pid, start: the machine (in SLURM its node) and the process that runs it, or did; ids are given again, so
+            the process is known by the time of its start (``process_identity``), too.
         job: its SLURM job (``12_3``: task 3 of array 12), empty outside SLURM.
         attempt: starts of this cell, this one included.
         fruitless: attempts in a row, this one included, that have saved no progress.
@@ -51,16 +50,35 @@ class Status:
     total: int = 0
     seconds_left: float | None = None
     reason: str = ""
+    start: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Status | None:
+        """Return the status of a run folder, or None if it has none; a damaged file is set aside."""
+        file = folder / STATUS
+        content = read_json(file)
         try:
-            return cls(**json.loads((folder / FILE).read_text()))
-        except FileNotFoundError:
+            return cls(**content)
+        except TypeError:
+            if file.is_file():
+                warn_and_set_aside(file, f"{file} is damaged, so the progress of its cell is unknown.")
             return None
 
+    def __post_init__(self) -> None:
+        """Refuse values of other types, which only a damaged file has.
+
+        Raises:
+            TypeError: a value has another type than its field.
+        """
+        numbers = (self.began, self.updated, self.seconds_left or 0.0)
+        counts = (self.pid, self.attempt, self.fruitless, self.step, self.total)
+        texts = (self.state, self.host, self.job, self.reason, self.start)
+        for values, kind in ((numbers, (int, float)), (counts, int), (texts, str)):
+            if not all(isinstance(value, kind) for value in values):
+                raise TypeError(f"not a status: {self}")
+
     def write(self, folder: Path) -> None:
-        write_atomically(folder / FILE, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        write_atomically(folder / STATUS, as_json(dataclasses.asdict(self)))
 
     def change(self, folder: Path, **values: object) -> Status:
         """Write the status with some values changed, and return it."""
@@ -70,13 +88,14 @@ class Status:
 
 
 def begin(folder: Path) -> Status:
-    """A new attempt of this process; one that follows a failure was asked for, and starts to count anew."""
+    """Write the status of a new attempt by this process. An attempt after a failure starts the count anew."""
     before = Status.read(folder)
     now = time.time()
     status = Status(
         state="running",
         host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         pid=os.getpid(),
+        start=own_start(),
         job=slurm_job(),
         attempt=before.attempt + 1 if before else 1,
         fruitless=before.fruitless + 1 if before and before.state != "failed" else 1,
@@ -91,7 +110,7 @@ def begin(folder: Path) -> Status:
 
 @contextmanager
 def attempt(folder: Path) -> Iterator[None]:
-    """An attempt from its begin to its end, whatever that is."""
+    """Keep the status of an attempt: from its begin to its end, whether it is done, stopped or failed."""
     begin(folder)
     try:
         yield
@@ -106,32 +125,36 @@ def attempt(folder: Path) -> Iterator[None]:
 
 
 def fail(folder: Path, reason: str) -> None:
-    """Say that the cell failed where its own process could not."""
+    """Write that the cell failed, for a process that could not do so itself."""
     if Status.read(folder) is None:
         begin(folder)
     _end(folder, "failed", reason)
 
 
 def _end(folder: Path, state: str, reason: str) -> None:
-    status = Status.read(folder)
-    assert status is not None, f"{folder / FILE} vanished"
+    # The folder may have been deleted, or its status damaged, while the cell ran.
+    folder.mkdir(parents=True, exist_ok=True)
+    status = Status.read(folder) or begin(folder)
     status.change(folder, state=state, reason=reason, seconds_left=None)
 
 
 def sentence(error: BaseException) -> str:
-    """An error in one line; lack of memory is named as such, whichever allocator says so."""
+    """Return an error in one line; it says plainly if memory ran out, whichever allocator failed."""
     from ssm_data.contract import DataError
 
     if isinstance(error, RunError | DataError):
         return str(error)
-    line = (str(error).splitlines() or [""])[0]
+    line = next(filter(None, map(str.strip, str(error).splitlines())), "")
     text = f"{type(error).__name__}: {line}"
     lacking = isinstance(error, MemoryError) or "out of memory" in line.lower() or "can't allocate memory" in line
     return f"Out of memory. {text}" if lacking else text
 
 
-def speaks() -> bool:
-    """Whether this is the process that writes and prints for its run: of several that srun started, the first."""
+def is_rank_zero() -> bool:
+    """Return whether this process has rank 0 among those that srun started for the cell; also before they meet.
+
+    Rank 0 alone writes and prints for the run.
+    """
     return os.environ.get("SLURM_PROCID", "0") == "0"
 
 

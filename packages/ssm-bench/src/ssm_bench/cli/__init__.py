@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -36,18 +38,37 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; the exit status: 0 done, 1 a cell failed, 2 the command is wrong."""
     words = [*(sys.argv[1:] if argv is None else argv)]
+    # A notebook's back end of matplotlib exists only in its own process; pictures here go to files.
+    os.environ["MPLBACKEND"] = "agg"
     try:
         return _dispatch(words)
     except UserError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
+        return _end(2, str(error))
+    except BrokenPipeError:
+        # The reader of this output, such as head, has seen enough; Python's last flush would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _end(1, _sentence(error))
     except KeyboardInterrupt:
-        print("bench: interrupted; the same command goes on where this one stopped.", file=sys.stderr)
-        return 130
+        return _end(130, "interrupted; the same command goes on where this one stopped.")
+
+
+def _end(status: int, sentence: str) -> int:
+    print(f"bench: {sentence}", file=sys.stderr)
+    return status
+
+
+def _sentence(error: OSError) -> str:
+    """Say what the file system refused, and where."""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full ({error.filename or error}); free some space, and the same command goes on."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
 
 
 def _dispatch(words: list[str]) -> int:
-    from ssm_bench.catalog import benchmarks
+    from ssm_bench.catalog import benchmark, benchmarks
 
     if not words or words[0] in ("-h", "--help"):
         _overview()
@@ -59,10 +80,11 @@ def _dispatch(words: list[str]) -> int:
             importlib.import_module(f"ssm_bench.cli.{first}"),
             _parser(f"bench {first}", VERBS[first]),
         )
-    elif first in known:
+    elif first.replace("-", "_") in known:
+        chosen = benchmark(first)
         module = importlib.import_module("ssm_bench.cli.run")
-        parser = _parser(f"bench {first}", f"Run {known[first].title}: train, evaluate, and print the table.")
-        parser.set_defaults(benchmark=known[first])
+        parser = _parser(f"bench {first}", f"Run {chosen.title}: train, evaluate, and print the table.")
+        parser.set_defaults(benchmark=chosen)
     else:
         raise unknown("benchmark or verb", first, [*known, *VERBS])
     module.configure(parser)
@@ -70,9 +92,10 @@ def _dispatch(words: list[str]) -> int:
     overrides = [word for word in words[1:] if OVERRIDE.match(word)]
     args, rest = parser.parse_known_args([word for word in words[1:] if not OVERRIDE.match(word)])
     if rest:
-        parser.error(f"unknown word{'s' if len(rest) > 1 else ''} {' '.join(rest)}")
-    if overrides and "overrides" not in args:
-        parser.error(f"{overrides[0]} changes a recipe, and this verb takes none")
+        hint = "; a change of the recipe is one word, key=value" if parser.get_default("takes_overrides") else ""
+        parser.error(f"{' '.join(rest)} is not understood{hint}")
+    if overrides and not parser.get_default("takes_overrides"):
+        parser.error(f"{overrides[0]} changes a recipe, and bench {first} has none")
     args.overrides = overrides
     args.command = words
     return module.run(args)
@@ -104,8 +127,8 @@ def _overview() -> None:
     console.print("usage: bench BENCHMARK --model NAME \\[options] \\[key=value ...]\n       bench VERB \\[options]\n")
     console.print("Benchmark suites for structured state space models: reproducible runs, records, tables.\n")
     grid = Table.grid(padding=(0, 3))
-    for name, benchmark in benchmarks().items():
-        grid.add_row(f"  [bold]{name}", f"{benchmark.title}: {', '.join(benchmark.tasks)}")
+    for name, each in benchmarks().items():
+        grid.add_row(f"  [bold]{name}", f"{each.title}: {', '.join(each.meta['tasks'])}")
     grid.add_row()
     for verb, purpose in VERBS.items():
         grid.add_row(f"  [bold]{verb}", purpose)

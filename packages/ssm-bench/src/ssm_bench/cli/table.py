@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ssm_bench.catalog import SCALES, benchmark
+from ssm_bench.cli.options import Once, path
 from ssm_bench.errors import UserError
 from ssm_bench.record import find_records
-from ssm_bench.table import FORMATS, as_rich, make_points, make_results
+from ssm_bench.results.formats import FORMATS, as_rich
+from ssm_bench.results.table import make_points, make_results
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark")
-    parser.add_argument("--scale", choices=SCALES, help="default: every scale that has records, a table each")
+    parser.add_argument(
+        "--scale", action=Once, choices=SCALES, help="default: every scale that has records, a table each"
+    )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         nargs="+",
+        action=Once,
         default=[Path("runs")],
         metavar="DIR",
         help="folders with records (default: runs)",
@@ -27,12 +33,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every point of the sweeps, with the validation numbers that choose among them",
     )
-    parser.add_argument("--format", choices=["terminal", *FORMATS], default="terminal")
+    parser.add_argument("--format", action=Once, choices=["terminal", *FORMATS], default="terminal")
 
 
 def run(args: argparse.Namespace) -> int:
     chosen = benchmark(args.benchmark)
-    records = [record for record in find_records(*args.out) if record.benchmark == chosen.name]
+    found, problems = find_records(args.out)
+    for problem in problems:
+        print(f"bench: {problem}", file=sys.stderr)
+    records = [record for record in found if record.benchmark == chosen.name]
     scales = [args.scale] if args.scale else [s for s in SCALES if any(record.scale == s for record in records)]
     if not scales:
         raise UserError(
@@ -49,4 +58,4 @@ def run(args: argparse.Namespace) -> int:
             make_console().print(as_rich(results))
         else:
             print(FORMATS[args.format](results), end="")
-    return 0
+    return 1 if problems else 0

@@ -15,10 +15,11 @@ import torch
 from rich import box
 from rich.table import Table
 
+from ssm_bench.files import write_atomically
 from ssm_bench.kernel_bench.grid import Problem
 from ssm_bench.kernel_bench.measure import Ceiling, Row
 from ssm_bench.kernel_bench.profile import Part
-from ssm_bench.record import code_version, write_atomically
+from ssm_bench.provenance import code_version
 
 
 def machine(device: torch.device) -> str:

@@ -1,7 +1,14 @@
-"""Ways to carry out a plan: in this process, in several local ones, as SLURM arrays.
+"""Carry out a plan: in this process, in several local processes, or as SLURM job arrays; and see what became of it.
 
-``cell`` runs one cell and says what became of it. ``local`` does so for a whole plan in this process. ``launched``
-keeps a plan in a folder with the code that it shall run; ``worker`` is the process that runs one of its cells,
-``supervisor`` starts that process and judges its end. ``workers`` and ``slurm`` decide how many of them run, when and
-where.
+``cell``               runs one cell and says what became of it
+``in_process``         runs the cells of a plan one after the other, in this process
+``launched``           a launched plan on disk, with ``code_snapshot``: a copy of the code that it runs
+``supervisor``         starts the cell process (``ssm_bench.cli.cell_process``), which runs one cell, and judges its end
+``local_processes``    runs several cell processes at a time on this machine
+``slurm_submit``       submits a launched plan to SLURM; ``slurm_arrays`` groups its cells, ``slurm_requeue`` is the
+                       part of a job script that starts a cell again, ``slurm_refusals`` explains what sbatch refuses,
+                       ``slurm_submitit`` is the only module that calls submitit
+``cluster_profile``    what jobs ask SLURM for, from a YAML file
+``slurm_queue``        squeue, scancel and scontrol
+``jobs``               the state of every launched cell; ``cancel`` ends cells, ``resubmit`` submits failed ones again
 """

@@ -1,8 +1,9 @@
-"""Carries out one cell and says what became of it, for a plan in this process and for the worker of a launched one."""
+"""Run one cell and say what became of it. Used in this process and by the processes of a launched plan."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from rich.console import Console
 from ssm_data.contract import DataError, Place
 
 from ssm_bench.errors import BusyError, RunError
+from ssm_bench.files import write_atomically
 from ssm_bench.metrics import METRICS
 from ssm_bench.plan import Cell
-from ssm_bench.record import Record, write_atomically
+from ssm_bench.record import Record, RecordError, finished_record
+from ssm_bench.run_folder import ERROR
 from ssm_bench.status import sentence
 
 
@@ -24,25 +27,53 @@ class Outcome:
     record: Record | None
     note: str = ""
 
+    @property
+    def failed(self) -> bool:
+        """Whether the cell gave no number: it has no record, or its record says that training diverged."""
+        return self.record is None or self.record.diverged
 
-def carry_out(cell: Cell, place: Place, out: Path, console: Console, wait: float = 0.0) -> Outcome:
-    """Run the cell, or read its record if it is done; a cell that fails has a reason and raises nothing.
+    @property
+    def line(self) -> str:
+        """The outcome in one line, for the terminal and the log."""
+        if self.record is None:
+            return f"{self.cell.name}: {self.note}"
+        if self.record.diverged:
+            return f"{self.cell.name}: diverged: {self.record.reason} ({self.note})"
+        value = METRICS[self.record.metric].text(self.record.value)
+        return f"{self.cell.name}: test {self.record.metric} {value} ({self.note})"
+
+
+def read_outcome(cell: Cell, out: Path) -> Outcome | None:
+    """Return the outcome of a cell that is done, from its record, or None if the cell is still to be run."""
+    try:
+        record = finished_record(cell.folder(out))
+    except RecordError as error:
+        return Outcome(cell, None, str(error))
+    return None if record is None else Outcome(cell, record, "done before")
+
+
+def carry_out(
+    cell: Cell, place: Place, out: Path, console: Console, command: Sequence[str], wait: float = 0.0
+) -> Outcome:
+    """Run the cell, or read its record if it is done. A cell that fails raises nothing; its outcome names the reason.
 
     Args:
-        wait: seconds to wait for a process that is at the cell.
+        console: where training shows its progress.
+        command: the words behind ``bench``, for the record.
+        wait: seconds to wait for another process that runs the cell.
 
     Raises:
-        BusyError: another process is at the cell.
+        BusyError: another process runs the cell.
         Preempted: this process was told to stop.
     """
-    record = Record.read(cell.folder(out))
-    if record is not None:
-        return Outcome(cell, record, "done before")
+    before = read_outcome(cell, out)
+    if before is not None:
+        return before
     # Imports torch and lightning, which a plan that is done does not need.
     from ssm_bench.run import run_cell
 
     try:
-        record = run_cell(cell, place, out, console, wait)
+        record = run_cell(cell, place, out, console, command, wait)
         return Outcome(cell, record, f"{record.wall_seconds:.0f} s")
     except BusyError:
         raise
@@ -51,16 +82,6 @@ def carry_out(cell: Cell, place: Place, out: Path, console: Console, wait: float
     except Exception as error:
         folder = cell.folder(out)
         folder.mkdir(parents=True, exist_ok=True)
-        log = folder / "error.txt"
+        log = folder / ERROR
         write_atomically(log, traceback.format_exc())
         return Outcome(cell, None, f"{sentence(error)} (see {log})")
-
-
-def show(outcome: Outcome, console: Console) -> None:
-    """One line on what became of a cell."""
-    name, record = outcome.cell.name, outcome.record
-    if record is None:
-        console.print(f"{name}: {outcome.note}", style="red", markup=False, soft_wrap=True)
-    else:
-        value = METRICS[record.metric].text(record.value)
-        console.print(f"{name}: test {record.metric} {value} ({outcome.note})")

@@ -1,15 +1,16 @@
-"""A launched plan: the folder ``<out>/.launches/<id>``, written once, read by workers and by ``bench jobs``.
+"""A launched plan: the folder ``<out>/.launches/<id>``, which cell processes and ``bench jobs`` read.
 
-``plan.json``  what was launched, from where, and the cells, each as the words that compose it again
+``plan.json``  what was launched, from where, and the cells, each as the words from which it is composed again
 ``code/``      the code that it runs; ``code.diff`` its uncommitted changes
-``jobs.json``  the SLURM job of each cell, where it was submitted
+``jobs.json``  the SLURM job of each submitted cell
+``cancelled``  the user ended what was unfinished
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -23,15 +24,48 @@ from ssm_data.contract import Place
 
 from ssm_bench.catalog import benchmark
 from ssm_bench.errors import RunError
-from ssm_bench.files import write_atomically
-from ssm_bench.launch import snapshot
+from ssm_bench.files import as_json, read_json, write_atomically
+from ssm_bench.launch import code_snapshot
 from ssm_bench.plan import Cell
+from ssm_bench.process_identity import is_running, own_start
 from ssm_bench.recipe import RUNTIME_KEYS, compose_recipe
+from ssm_bench.run_folder import warn_and_set_aside
 
 FOLDER = ".launches"
 PLAN = "plan.json"
 JOBS = "jobs.json"
 CANCELLED = "cancelled"
+#: Keys of a plan, and of each of its cells, with the types of their values.
+_PLAN_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "created": (int, float),
+    "command": list,
+    "profile": (str, type(None)),
+    "code": str,
+    "out": str,
+    "data": (str, type(None)),
+    "cache": str,
+    "host": str,
+    "pid": int,
+    "start": str,
+    "cells": list,
+}
+_CELL_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "name": str,
+    "folder": str,
+    "benchmark": str,
+    "task": str,
+    "model": str,
+    "source_digest": str,
+    "scale": str,
+    "seed": int,
+    "overrides": list,
+    "sweep": list,
+    "runtime": list,
+}
+
+
+class DamagedLaunchError(RunError):
+    """The plan of a launch cannot be read; the message says which file, and why."""
 
 
 @dataclass(frozen=True)
@@ -42,46 +76,65 @@ class Launched:
 
     @classmethod
     def create(
-        cls, plan: Sequence[Cell], place: Place, out: Path, command: Sequence[str], profile: str | None = None
+        cls, plan: Sequence[Cell], place: Place, out: Path, command: Sequence[str], profile: Path | None = None
     ) -> Launched:
         """Write the plan and a copy of the code; nothing runs yet.
 
         Args:
             command: the words behind ``bench``, for the records.
-            profile: the cluster profile, where the plan is for SLURM.
+            profile: the file of the cluster profile if the plan is for SLURM.
         """
         out = out.resolve()
         folder = out / FOLDER / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
         folder.mkdir(parents=True)
-        code = snapshot.take(folder / "code")
+        code = code_snapshot.take(folder / "code")
         content = {
             "created": time.time(),
             "command": list(command),
-            "profile": profile,
+            "profile": str(profile) if profile else None,
             "code": code,
             "out": str(out),
             "data": str(place.data.resolve()) if place.data else None,
             "cache": str(place.cache.resolve()),
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "start": own_start(),
             "cells": [_words(cell, out) for cell in plan],
         }
-        write_atomically(folder / PLAN, json.dumps(content, indent=1) + "\n")
+        write_atomically(folder / PLAN, as_json(content, indent=1))
         return cls(folder)
 
     @classmethod
     def all(cls, out: Path) -> list[Launched]:
-        """Every launch below ``out``, the oldest first."""
-        return [cls(file.parent.resolve()) for file in sorted((out / FOLDER).glob(f"*/{PLAN}"))]
+        """Return every launch below ``out``, the oldest first. A damaged plan is set aside and named in the log."""
+        found = []
+        for file in sorted((out / FOLDER).glob(f"*/{PLAN}")):
+            launched = cls(file.parent.resolve())
+            try:
+                _ = launched.content
+            except DamagedLaunchError as error:
+                warn_and_set_aside(file, str(error))
+            else:
+                found.append(launched)
+        return found
 
     @property
     def file(self) -> Path:
-        """What a worker is told."""
+        """The plan, which a cell process gets as its argument."""
         return self.folder / PLAN
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        return json.loads(self.file.read_text())
+        """The plan.
+
+        Raises:
+            DamagedLaunchError: the file is not a plan.
+        """
+        content = read_json(self.file)
+        fault = _fault(content)
+        if fault:
+            raise DamagedLaunchError(f"{self.file} is damaged ({fault}), so its cells cannot be started again.")
+        return content
 
     @property
     def out(self) -> Path:
@@ -93,14 +146,25 @@ class Launched:
         return Place(Path(data) if data else None, Path(self.content["cache"]))
 
     @property
-    def code(self) -> snapshot.Snapshot:
-        return snapshot.Snapshot(self.folder / "code")
+    def code(self) -> code_snapshot.CodeSnapshot:
+        return code_snapshot.CodeSnapshot(self.folder / "code")
+
+    @property
+    def job_name(self) -> str:
+        """The name of all its SLURM jobs. SLURM gives a job number again after years or a reset, but no such name."""
+        return f"bench-{self.folder.name}"
+
+    @property
+    def profile(self) -> Path | None:
+        """The file of the cluster profile; None if the plan runs in processes of one machine."""
+        profile = self.content["profile"]
+        return Path(profile) if profile else None
 
     def __len__(self) -> int:
         return len(self.content["cells"])
 
     def name(self, index: int) -> str:
-        """Of a cell, with those of its overrides that not all cells of the launch share."""
+        """Return the name of a cell, with those of its overrides that not all cells of the launch share."""
         cell = self.content["cells"][index]
         return " ".join([cell["name"], *(word for word in cell["overrides"] if word not in self._shared)])
 
@@ -112,12 +176,13 @@ class Launched:
         return self.out / self.content["cells"][index]["folder"]
 
     def cell(self, index: int) -> Cell:
-        """A cell, composed again.
+        """Compose a cell again.
 
         Raises:
-            RunError: a recipe was edited meanwhile, so that it is another cell.
+            RunError: a recipe or the file of a layer was edited since, so that the result is another cell.
         """
         words = self.content["cells"][index]
+        self._check_source(words)
         recipe, runtime = compose_recipe(
             benchmark(words["benchmark"]),
             words["task"],
@@ -131,59 +196,72 @@ class Launched:
             raise RunError(f"The recipe of {cell.name} has changed since it was launched; launch it again.")
         return cell
 
-    def check_file(self, index: int) -> None:
-        """Whether the user's own layer of a cell, of which there is no copy, is still the one that was launched.
-
-        Raises:
-            RunError: it is not.
-        """
-        words = self.content["cells"][index]
-        if words["file"] is not None and words["file"] != _digest(words["model"]):
+    def _check_source(self, words: Mapping[str, Any]) -> None:
+        """Check that the file of the user's own layer, which is not copied, is still the one that was launched."""
+        if words["source_digest"] and words["source_digest"] != _digest(words["model"]):
             raise RunError(f"{words['model']} was edited after it was launched; launch it again.")
 
-    def cancel(self) -> None:
-        """Note that what is unfinished is so because its user wished it."""
+    def launcher_runs(self) -> bool:
+        """Return whether the process that launched the plan still runs on this machine."""
+        return is_running(self.content["host"], self.content["pid"], self.content["start"])
+
+    def note_cancelled(self) -> None:
+        """Note that the user ended the cells that are unfinished."""
         (self.folder / CANCELLED).touch()
 
     @property
     def cancelled(self) -> bool:
         return (self.folder / CANCELLED).exists()
 
+    def discard(self) -> None:
+        """Delete the launch, of which nothing was started."""
+        shutil.rmtree(self.folder)
+
     def note_jobs(self, jobs: Mapping[int, str], data: str | None = None) -> None:
-        """Keep the SLURM job of each submitted cell, and of the data that they wait for."""
+        """Write the SLURM job of each submitted cell, and that of the data for which they wait."""
         content = {"data": data, "cells": {str(index): job for index, job in jobs.items()}}
-        write_atomically(self.folder / JOBS, json.dumps(content) + "\n")
-        self.__dict__.pop("_jobs", None)
-
-    @property
-    def jobs(self) -> dict[int, str]:
-        """The SLURM job of each submitted cell; empty for a local launch."""
-        return self._jobs[0]
-
-    @property
-    def data_job(self) -> str | None:
-        """The SLURM job that prepares the data which the cells wait for."""
-        return self._jobs[1]
+        write_atomically(self.folder / JOBS, as_json(content, indent=None))
+        self.__dict__.pop("jobs", None)
 
     @cached_property
-    def _jobs(self) -> tuple[dict[int, str], str | None]:
+    def jobs(self) -> dict[int, str]:
+        """The SLURM job of each submitted cell; empty for a local launch. A damaged file is set aside."""
         file = self.folder / JOBS
-        if not file.is_file():
-            return {}, None
-        content = json.loads(file.read_text())
-        return {int(index): job for index, job in content["cells"].items()}, content["data"]
+        content = read_json(file)
+        try:
+            return {int(index): str(job) for index, job in content["cells"].items()}
+        except (TypeError, KeyError, AttributeError, ValueError):
+            if file.is_file():
+                warn_and_set_aside(file, f"{file} is damaged, so it is unknown which SLURM job runs which cell.")
+            return {}
+
+
+def _fault(content: Any) -> str:
+    """Return what is wrong with the content of a plan; empty if nothing is."""
+    if content is None:
+        return "it is not JSON"
+    if not isinstance(content, dict):
+        return "it holds no keys"
+    for key, kind in _PLAN_TYPES.items():
+        if not isinstance(content.get(key), kind):
+            return f"'{key}' is missing or wrong"
+    for cell in content["cells"]:
+        for key, kind in _CELL_TYPES.items():
+            if not isinstance(cell, dict) or not isinstance(cell.get(key), kind):
+                return f"'{key}' of a cell is missing or wrong"
+    return "" if content["cells"] else "it has no cells"
 
 
 def _words(cell: Cell, out: Path) -> dict[str, Any]:
+    """Return the words from which :meth:`Launched.cell` composes the cell again."""
     recipe = cell.recipe
-    path = getattr(recipe.model, "path", None)
     return {
         "name": cell.name,
         "folder": str(cell.folder(out).relative_to(out)),
         "benchmark": recipe.benchmark,
         "task": recipe.task,
-        "model": path or recipe.model_name,
-        "file": _digest(path) if path else None,
+        "model": getattr(recipe.model.layer, "path", None) or recipe.model_name,
+        "source_digest": recipe.source_digest,
         "scale": recipe.scale,
         "seed": recipe.seed,
         "overrides": list(cell.overrides),
@@ -192,6 +270,10 @@ def _words(cell: Cell, out: Path) -> dict[str, Any]:
     }
 
 
-def _digest(model: str) -> str:
-    """Of the file of ``file.py:Class``."""
-    return hashlib.sha256(Path(model.rpartition(":")[0]).read_bytes()).hexdigest()
+def _digest(path: str) -> str:
+    from ssm_models.config.layer_file import LayerFileError, source_digest
+
+    try:
+        return source_digest(path)
+    except LayerFileError as error:
+        raise RunError(str(error)) from error

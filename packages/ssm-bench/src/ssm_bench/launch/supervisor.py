@@ -1,4 +1,4 @@
-"""Starts the worker of a cell, passes signals on to it, and judges its end where it can no longer speak for itself."""
+"""Start the process that runs a cell, forward signals to it, and judge its end if it can no longer do so itself."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ssm_bench.launch.launched import Launched
-from ssm_bench.launch.worker import AGAIN, DONE, FAILED
-from ssm_bench.status import Status, begin, fail, slurm_job, speaks
+from ssm_bench.run_folder import LOG
+from ssm_bench.status import Status, begin, fail, is_rank_zero, slurm_job
 
-#: The worker's output, all attempts in a row.
-LOG = "log.txt"
-#: Attempts in a row that may save no progress before a cell counts as failed.
+#: Exit status of a cell process: the cell is done or another process runs it; it failed by its own fault; it is to be
+#: started again.
+DONE, FAILED, AGAIN = 0, 1, 75
+#: The program that runs one cell: ``python -m ssm_bench.cli.cell_process PLAN INDEX``.
+PROGRAM = "ssm_bench.cli.cell_process"
+#: A cell that saves no progress in this many attempts in a row counts as failed.
 FRUITLESS = 3
 #: Signals that come from outside and say nothing about the cell.
 FOREIGN = {signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP}
@@ -27,7 +30,7 @@ class Supervisor:
     """One attempt at one cell, in a process of its own.
 
     Args:
-        environment: variables of the worker besides those of this process.
+        environment: variables of the cell process besides those of this process.
     """
 
     def __init__(self, launched: Launched, index: int, environment: Mapping[str, str] | None = None) -> None:
@@ -37,14 +40,14 @@ class Supervisor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._oom_kills = _oom_kills()
         self._started = time.time()
-        command = [sys.executable, "-u", "-m", "ssm_bench.launch.worker", str(launched.file), str(index)]
+        command = [sys.executable, "-u", "-m", PROGRAM, str(launched.file), str(index)]
         with (self.folder / LOG).open("ab") as log:
-            if speaks():
+            if is_rank_zero():
                 job = slurm_job()
                 where = f"job {job} on {os.uname().nodename}" if job else os.uname().nodename
                 log.write(f"== {time.strftime('%Y-%m-%d %H:%M:%S')} {where}: {shlex.join(command)}\n".encode())
                 log.flush()
-            # A session of its own: Ctrl-C reaches the launcher alone, which tells the workers to stop.
+            # A session of its own: Ctrl-C reaches the launcher alone, which tells the cell processes to stop.
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -55,26 +58,27 @@ class Supervisor:
             )
 
     def signal(self, number: int) -> None:
+        """Send a signal to the cell process if it still runs."""
         if self.process.poll() is None:
             self.process.send_signal(number)
 
     def poll(self) -> int | None:
-        """What :meth:`wait` would give, or None while the worker runs."""
+        """Return what :meth:`wait` would return, or None while the cell process runs."""
         return None if self.process.poll() is None else self.wait()
 
     def wait(self) -> int:
-        """The worker's exit status, when it has ended: DONE, FAILED or AGAIN."""
+        """Wait for the end of the cell process and return DONE, FAILED or AGAIN."""
         code = self.process.wait()
         if code >= 0 and code != AGAIN:
             return code
         if code < 0 and (reason := self._fault(-code)):
             fail(self.folder, reason)
             return FAILED
-        if not speaks():
+        if not is_rank_zero():
             return AGAIN
         status = Status.read(self.folder)
         if status is None or status.began < self._started:
-            # It ended before it began: that is an attempt, too.
+            # It ended before it wrote its status: that is an attempt, too.
             status = begin(self.folder)
         if status.fruitless >= FRUITLESS:
             fail(self.folder, f"Stopped {status.fruitless} times in a row before it could save any progress.")
@@ -86,22 +90,22 @@ class Supervisor:
         return AGAIN
 
     def _fault(self, number: int) -> str:
-        """Why a worker that a signal ended is to blame for it, empty if it is not."""
+        """Return why a cell process that a signal ended is to blame for it; empty if it is not."""
         if number == signal.SIGKILL and _oom_kills() > self._oom_kills:
             return "Out of memory: the system ended the process. Ask for more memory, or lower trainer.batch_size."
         return "" if number in FOREIGN else f"The process crashed with {signal.Signals(number).name}."
 
 
 def run_task(plan: Path, index: int) -> None:
-    """One attempt at a cell as a task of a SLURM job; ends this process with the worker's exit status.
+    """Run one attempt at a cell as a task of a SLURM job, and end this process with the attempt's exit status.
 
-    Of several tasks the first alone says whether the cell is to be started again.
+    If several tasks run the cell, the first alone says whether the cell is to be started again.
     """
     supervisor = Supervisor(Launched(plan.parent), index)
     for number in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, lambda number, frame: supervisor.signal(number))
     code = supervisor.wait()
-    sys.exit(code if speaks() or code == FAILED else DONE)
+    sys.exit(code if is_rank_zero() or code == FAILED else DONE)
 
 
 def prepare_data(plan: Path, indices: list[int]) -> None:
@@ -117,7 +121,7 @@ def _python_path(launched: Launched) -> dict[str, str]:
 
 
 def _oom_kills() -> int:
-    """How many processes this machine has ended for lack of memory, its control groups' limits included (proc(5))."""
-    file = Path("/proc/vmstat")
+    """Return how many processes this machine has ended for lack of memory, also by the limit of a control group."""
+    file = Path("/proc/vmstat")  # proc(5); missing on macOS
     lines = file.read_text().splitlines() if file.is_file() else []
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

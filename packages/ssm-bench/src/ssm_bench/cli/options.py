@@ -1,0 +1,63 @@
+"""What the options of several verbs share: paths, the data folder, options that stand once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ssm_bench.errors import UserError
+
+
+class Once(argparse.Action):
+    """An option that stands once: argparse itself would forget all but its last place.
+
+    A list may stand again if it only gets longer, because then no word is lost.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        given: set[str] = getattr(namespace, "_given", set())
+        before = getattr(namespace, self.dest)
+        longer = isinstance(values, list) and isinstance(before, list) and set(before) < set(values)
+        if self.dest in given and not longer:
+            raise UserError(f"{option_string} stands twice; give it once, with all its values.")
+        namespace._given = given | {self.dest}
+        setattr(namespace, self.dest, values)
+
+
+def path(text: str) -> Path:
+    """Read a path of the command line; ``~`` is the home folder, also behind ``--option=``."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("a path must not be empty or hold a null character")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no home folder for {text}") from None
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data``."""
+    parser.add_argument(
+        "--data",
+        type=path,
+        action=Once,
+        metavar="DIR",
+        help="folder with original data files; without it: cache, then download",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add ``--out``, the folder with the run folders."""
+    parser.add_argument(
+        "--out", type=path, action=Once, default=Path("runs"), metavar="DIR", help="run folders (default: runs)"
+    )
+
+
+def check_data(folder: Path | None) -> None:
+    """Refuse a data folder that does not exist.
+
+    Raises:
+        UserError: it does not.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--data {folder} is no folder.")

@@ -1,0 +1,1 @@
+"""Training of one cell: the LightningModule, its losses, data and callbacks, checkpoints, processes. Imports torch."""
