@@ -1,6 +1,8 @@
 """Prepared arrays: whole or absent, whatever happens to the preparation."""
 
+import contextlib
 import errno
+import json
 import multiprocessing
 import os
 import signal
@@ -120,3 +122,51 @@ def test_of_two_preparations_at_once_one_does_the_work(tmp_path):
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert log.read_text() == "built\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stored: stored["meta"].update(note="eleven"),
+        lambda stored: stored.update(meta=None),
+        lambda stored: stored.update(files=[1, 2]),
+        lambda stored: stored.update(files={}),
+        lambda stored: stored["files"].update({"numbers.npy": "x"}),
+        lambda stored: stored.pop("digest"),
+        lambda stored: stored.update(key={"other": 1}),
+    ],
+)
+def test_a_changed_note_makes_an_entry_incomplete(tmp_path, change):
+    cache.build(tmp_path / "a", {"option": 1}, write)
+    stored = json.loads((tmp_path / "a" / "meta.json").read_text())
+    change(stored)
+    (tmp_path / "a" / "meta.json").write_text(json.dumps(stored))
+    assert cache.find(tmp_path / "a") is None
+    assert cache.build(tmp_path / "a", {"option": 1}, write).meta == {"note": "ten"}
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "3", "null", "[" * 100_000, "{}", '{"files": 3, "digest": 4, "key": 1, "meta": 2}']
+)
+def test_notes_of_another_form_make_an_entry_incomplete(tmp_path, text):
+    cache.build(tmp_path / "a", {}, write)
+    (tmp_path / "a" / "meta.json").write_text(text)
+    assert cache.find(tmp_path / "a") is None
+
+
+def test_mutated_arrays_are_opened_or_refused(tmp_path):
+    """Bytes of the header are changed at random, the size is the same: no error but DataError."""
+    entry = cache.build(tmp_path / "a", {}, write)
+    path = tmp_path / "a" / "numbers.npy"
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 128, 2):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(DataError):
+            entry.array("numbers")
+    path.write_bytes(whole[:6] + b"\xff" + whole[7:])
+    with pytest.raises(DataError, match=rf"{path} is damaged .*delete the folder {tmp_path / 'a'} and prepare"):
+        entry.array("numbers")

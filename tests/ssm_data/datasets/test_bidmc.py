@@ -87,3 +87,21 @@ def test_miniature(tmp_path):
     prepared = prepare(BIDMC(miniature=True), None, tmp_path)
     assert prepared.spec.sizes == {"train": 3500, "val": 750, "test": 750}
     assert prepared.spec.chance == pytest.approx(8.25, rel=0.1)
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize("part", ["series", "target"])
+def test_values_that_are_no_numbers_are_refused(tmp_path, cell, part):
+    good = line(0).strip()
+    bad = good.replace(good.split(",")[1], cell, 1) if part == "series" else f"{good.rsplit(':', 1)[0]}:{cell}"
+    with pytest.raises(DataError, match=r"Line 17 of .*TEST\.ts holds values that are infinite or no numbers"):
+        prepare(BIDMC(measure="hr"), write(tmp_path, last=bad), tmp_path)
+    assert not [path for path in (tmp_path / "cache" / "bidmc").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("content", ["", HEADER, "1,2:3,4:5\n", "<html></html>"])
+def test_a_file_without_series_is_named(tmp_path, content):
+    data = write(tmp_path)
+    (data / "bidmc" / "HR" / "BIDMC32HR_TRAIN.ts").write_text(content)
+    with pytest.raises(DataError, match=r"BIDMC32HR_TRAIN\.ts holds no series"):
+        prepare(BIDMC(measure="hr"), data, tmp_path)

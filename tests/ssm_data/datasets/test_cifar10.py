@@ -147,3 +147,52 @@ def test_a_pickle_that_calls_functions_is_not_executed(tmp_path, monkeypatch, ca
     with pytest.raises(DataError, match=r"asks for builtins\.print"):
         prepare(data, tmp_path)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {b"data": np.zeros((3, 3072), np.uint8)},
+        {b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1]},
+        {b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, 10]},
+        {b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, -1]},
+        {b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, 0.5]},
+        {b"data": np.zeros((3, 3072), np.float32), b"labels": [0, 1, 2]},
+        {b"data": np.zeros((3, 3071), np.uint8), b"labels": [0, 1, 2]},
+        {b"data": [1, 2], b"labels": [0, 1]},
+        {b"data": None, b"labels": None},
+        [1, 2],
+        None,
+    ],
+)
+def test_a_batch_of_another_form_is_refused(batch):
+    """Even if its checksum were right."""
+    content = pickle.dumps(batch, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    with pytest.raises(DataError, match=r"^some file is no batch of CIFAR-10"):
+        cifar10.unpickled(content, "some file")
+
+
+def test_mutated_batches_are_read_or_refused(capfd):
+    """Bytes are changed at random; no error but DataError, and nothing is executed."""
+    content = pickle.dumps({b"data": COLOURS["test_batch"][:1].reshape(1, 3072), b"labels": [3]}, protocol=3)
+    content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    rng = np.random.default_rng(0)
+    ends = np.r_[0:150, len(content) - 40 : len(content)]
+    for _ in range(500):
+        damaged = bytearray(content)
+        for place in rng.choice(ends, 2):
+            damaged[place] = rng.integers(0, 256)
+        try:
+            cifar10.unpickled(bytes(damaged), "some file")
+        except DataError:
+            continue
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "content", [b"cos\nsystem\n(S'echo executed'\ntR.", b"cposix\nsystem\n.", b"cbuiltins\neval\n."]
+)
+def test_a_planted_command_is_not_executed(content, capfd):
+    with pytest.raises(DataError, match="which no batch of CIFAR-10 contains"):
+        cifar10.unpickled(content, "some file")
+    assert capfd.readouterr() == ("", "")

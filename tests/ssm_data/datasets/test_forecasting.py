@@ -99,3 +99,33 @@ def test_miniatures_can_be_limited(name, tmp_path, monkeypatch):
     prepared = prepare(DATASETS[name](miniature=True, limit={"train": 9}), None, tmp_path)
     assert prepared.spec.sizes["train"] == 9
     assert prepared.spec.chance > 0.5
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("2016-12-30 03:00:00,1.5,?", "is damaged"),
+        ("2016-12-30 03:00:00,1.5,nan", "not both finite"),
+        ("2016-12-30 03:00:00,1.5,inf", "not both finite"),
+        ("2016-12-30 03:00:00,1.5,", "is damaged"),
+        ("2016-12-30 03:00:00,1.5", "is damaged"),
+        ("NaT,1.5,3", "not both finite"),
+        (",1.5,3", "is damaged"),
+        ("30 December,1.5,3", "is damaged"),
+        ("<html>", "is damaged"),
+    ],
+)
+def test_a_bad_cell_is_named_by_file_and_line(tmp_path, row, fault):
+    data = write(tmp_path / "data", "ECL.csv", "MT_320")
+    lines = (data / "ECL.csv").read_text().splitlines()
+    (data / "ECL.csv").write_text("\n".join([*lines[:4], row, *lines[5:]]))
+    with pytest.raises(DataError, match=rf"Line 5 of .*ECL\.csv .*{fault}"):
+        prepare(ECL(past=12, future=5), data, tmp_path)
+    assert not [path for path in (tmp_path / "cache" / "ecl").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b"date,MT_320\n\xff,1\n"])
+def test_a_file_that_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "ECL.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"ECL\.csv"):
+        prepare(ECL(past=12, future=5), tmp_path, tmp_path)

@@ -1,6 +1,7 @@
 """ListOps: the evaluator, the generator against a sample of the Long Range Arena's own, and its files."""
 
 import json
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from ssm_data import DataError, Place
 from ssm_data.datasets import listops
 from ssm_data.datasets.listops import ListOps
+from ssm_data.errors import DataWarning
 from ssm_data.generators import listops_expressions as generator
 from ssm_data.generators.listops_expressions import Grammar, evaluate
 
@@ -149,7 +151,7 @@ def write_release(folder, rows):
         (folder / f"basic_{split}.tsv").write_bytes(text.encode())
 
 
-@pytest.mark.parametrize("folder", ["listops-1000", "lra_release/listops-1000", "."])
+@pytest.mark.parametrize("folder", ["listops-1000", "listops", "lra_release/lra_release/listops-1000", "."])
 def test_reads_the_release(tmp_path, monkeypatch, folder):
     monkeypatch.setattr(listops, "PUBLISHED", {"train": 2, "val": 2, "test": 2})
     data = tmp_path / "data"
@@ -174,3 +176,100 @@ def test_refuses_other_files(tmp_path, monkeypatch, rows):
     write_release(tmp_path / "data", rows)
     with pytest.raises(DataError, match=r"basic_train\.tsv"):
         ListOps().prepare(Place(tmp_path / "data", tmp_path / "cache"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("[MAX 2 9 ]\t77", "target is '77', not a digit"),
+        ("[MAX 2 9 ]\t-3", "target is '-3', not a digit"),
+        ("[MAX 2 9 ]\t", "target is '', not a digit"),
+        ("[MAX 2 9 ]", "target is None, not a digit"),
+        ("[MAX 2 9 ]\t\u0669", "not a digit"),
+        ("] ] 2 [MAX\t2", "not one complete expression"),
+        ("[MAX 2 9 ] 3\t9", "not one complete expression"),
+        ("[MAX 2 9\t9", "not one complete expression"),
+        ("[MAX ]\t9", "not one complete expression"),
+        ("[MAX 1 [MIN ] ]\t1", "not one complete expression"),
+        ("1 2\t1", "not one complete expression"),
+        ("]\t1", "not one complete expression"),
+        ("[MAX\t1", "not one complete expression"),
+        ("\t1", "not one complete expression"),
+        ("( )\t1", "not one complete expression"),
+        ("[AVG 1 2 ]\t1", "'\\[AVG' is no symbol"),
+        ("[MAX 2 10 ]\t1", "'10' is no symbol"),
+        ("[MAX 2 9 X\t9", "'X' is no symbol"),
+        ("<pad>\t0", "'<pad>' is no symbol"),
+    ],
+)
+def test_a_damaged_row_is_named_by_file_and_line(tmp_path, monkeypatch, row, fault):
+    monkeypatch.setattr(listops, "PUBLISHED", {"train": 3, "val": 3, "test": 3})
+    write_release(tmp_path / "data", [("[MAX 2 9 ]", 9)] * 3)
+    path = tmp_path / "data" / "basic_val.tsv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], row, lines[3]]))
+    with pytest.raises(DataError, match=rf"Line 3 of {path} is no row of ListOps: .*{fault}"):
+        ListOps().prepare(Place(tmp_path / "data", tmp_path / "cache"), progress=False)
+    assert not [path for path in (tmp_path / "cache" / "listops").iterdir() if path.is_dir()]
+
+
+def test_the_check_of_an_expression_agrees_with_the_evaluator():
+    """Random texts of its symbols: those that the evaluator takes are those that are read."""
+    rng = np.random.default_rng(0)
+    kept = 0
+    for _ in range(20_000):
+        symbols = rng.choice(["[MAX", "[SM", "]", "]", "1", "7"], rng.integers(1, 8))
+        source = " ".join(symbols)
+        try:
+            evaluate(source)
+            right = True
+        except ValueError:
+            right = False
+        try:
+            tokens = listops.encoded(source)
+        except ValueError:
+            assert not right, source
+            continue
+        assert right, source
+        words = [listops.VOCABULARY[token] for token in tokens]
+        assert ["]" if word == "X" else word for word in words] == source.split()
+        kept += 1
+    assert kept > 200
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"", "columns Source and Target"), (b"a\tb\n1\t1\n", "columns Source"), (b"Source\tTarget\n\xff\t1\n", "codec")],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, monkeypatch, content, fault):
+    write_release(tmp_path / "data", [("[MAX 2 9 ]", 9)])
+    (tmp_path / "data" / "basic_train.tsv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"basic_train\.tsv .*{fault}.* take the file from lra_release\.gz"):
+        ListOps().prepare(Place(tmp_path / "data", tmp_path / "cache"), progress=False)
+
+
+LIMIT = {"train": 2, "val": 2, "test": 2}
+
+
+def test_data_are_never_generated_silently_if_a_folder_was_named(tmp_path):
+    """Status and a warning say it, before and after the preparation; without a folder nothing is said."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    place = Place(data, cache)
+    sentence = ListOps(limit=LIMIT).status(place).sentence
+    assert sentence.startswith("generates 6 expressions; ")
+    assert f"{data} does not hold the files basic_train.tsv, basic_val.tsv, basic_test.tsv of listops-1000" in sentence
+    for _ in range(2):
+        with pytest.warns(DataWarning, match=r"^ListOps: .*so the data are generated .*lra_release\.gz"):
+            ListOps(limit=LIMIT).prepare(place, progress=False)
+        assert "the data are generated" in ListOps(limit=LIMIT).status(place).sentence
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ListOps(limit=LIMIT).prepare(Place(None, cache), progress=False)
+        ListOps(miniature=True).prepare(place, progress=False)
+
+
+def test_a_release_that_is_still_packed_is_named(tmp_path):
+    (tmp_path / "lra_release.gz").write_bytes(b"x")
+    sentence = ListOps().status(Place(tmp_path, tmp_path / "cache")).sentence
+    assert f"to read the release, unpack {tmp_path / 'lra_release.gz'} there" in sentence

@@ -10,6 +10,7 @@ from PIL import Image
 from ssm_data import DataError, Place
 from ssm_data.datasets import pathfinder
 from ssm_data.datasets.pathfinder import Pathfinder, PathX
+from ssm_data.errors import DataWarning
 from ssm_data.generators.pathfinder_images import MINIATURE16, PATHFINDER32, PATHFINDER128, generate
 
 
@@ -234,3 +235,15 @@ def test_files_beside_the_metadata(tmp_path, monkeypatch):
     assert sum(prepare(tmp_path, tmp_path).spec.sizes.values()) == 20
     (folder / "metadata" / "all.npy").write_text("")
     assert "all.npy is not called after a number" in Pathfinder().status(Place(tmp_path, tmp_path / "other")).sentence
+
+
+def test_data_are_never_generated_silently_if_a_folder_was_named(tmp_path):
+    limit = {"train": 2, "val": 2, "test": 2}
+    (tmp_path / "data").mkdir()
+    place = Place(tmp_path / "data", tmp_path / "cache")
+    assert "does not hold pathfinder32/curv_contour_length_14" in Pathfinder(limit=limit).status(place).sentence
+    with pytest.warns(DataWarning, match=r"^Pathfinder: .* so the data are generated"):
+        Pathfinder(limit=limit).prepare(place, progress=False)
+    folder = write_release(tmp_path / "data")
+    with pytest.warns(DataWarning, match=rf"^Pathfinder: {folder} holds 20 of the release's 200,000 images"):
+        Pathfinder(limit=limit).prepare(place, progress=False)

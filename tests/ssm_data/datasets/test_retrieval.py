@@ -50,9 +50,22 @@ def test_batch_stacks_first_and_second_members(tmp_path, data):
     assert (batch.x[0, 15:] == 0).all()
 
 
-@pytest.mark.parametrize("row", ["1.0\ta\tb\tonly one text", "yes\ta\tb\tx\ty"])
-def test_refuses_other_rows(tmp_path, data, row):
-    (data / "tsv_data" / FILES["val"]).write_text(row + "\n")
+@pytest.mark.parametrize(
+    "row",
+    ["1.0\ta\tb\tonly one text", "yes\ta\tb\tx\ty", "2\ta\tb\tx\ty", "-1\ta\tb\tx\ty", "nan\ta\tb\tx\ty", "", "\t" * 4],
+)
+def test_a_damaged_row_is_named_by_file_and_line(tmp_path, data, row):
+    path = data / "tsv_data" / FILES["val"]
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], row, lines[2]]))
+    with pytest.raises(DataError, match=rf"Line 2 of {path} is not a pair of papers"):
+        Retrieval().prepare(Place(data, tmp_path / "cache"), progress=False)
+    assert not [path for path in (tmp_path / "cache" / "retrieval").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"1\ta\tb\tx\0\ty\xff"])
+def test_a_file_that_is_no_text_is_named(tmp_path, data, content):
+    (data / "tsv_data" / FILES["val"]).write_bytes(content)
     with pytest.raises(DataError, match=FILES["val"]):
         Retrieval().prepare(Place(data, tmp_path / "cache"), progress=False)
 

@@ -205,3 +205,13 @@ def test_without_network_the_archive_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "download", offline)
     with pytest.raises(DataError, match=r"no network\. Get .*speech_commands_v0\.02\.tar\.gz \(2,428,923,189 bytes\)"):
         prepare(SpeechCommands35(), None, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["testing_list.txt", "validation_list.txt"])
+@pytest.mark.parametrize("line", ["go", "went/1.wav", "go/1.txt", "go/../1.wav", "\udcff/1.wav", "<html>"])
+def test_a_bad_line_of_a_list_is_named(tmp_path, name, line):
+    content = FILES[name].rstrip() + b"\n" + line.encode("utf-8", "surrogateescape")
+    number = len(content.split())
+    with pytest.raises(DataError, match=rf"Line {number} of {name} in .* names no clip"):
+        prepare(SpeechCommands35(), write_folder(tmp_path / "data", FILES | {name: content}), tmp_path)
+    assert not list((tmp_path / "cache").rglob("*.npy"))

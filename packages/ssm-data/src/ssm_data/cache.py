@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +26,18 @@ from ssm_data.errors import DataError
 
 DIGEST_FORMAT = 3  # part of every fingerprint in every record of a run, and so never changed
 META = "meta.json"
+# What numpy raises for an array file whose header is damaged.
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    SyntaxError,
+    ArithmeticError,
+    MemoryError,
+    tokenize.TokenError,
+)
 CHECKSUMS = ".sha256"  # suffix of files in an entry that tell where it comes from and are no part of its contents
 
 
@@ -67,7 +80,7 @@ class Entry:
         path = self.folder / f"{name}.npy"
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, TypeError, KeyError, SyntaxError) as error:
+        except DAMAGED as error:
             raise DataError(
                 f"{path} is damaged ({error}); delete the folder {self.folder} and prepare the data again."
             ) from error
