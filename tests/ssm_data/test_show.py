@@ -1,5 +1,6 @@
 """Examples for people: every kind of data can be drawn, and what is drawn is what the model gets."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -71,3 +72,18 @@ def test_text_reads_as_it_was_written(place):
     assert show.explain(bytes_of_text, "train", 0)[1][0].text.startswith("the ")
     line = show.explain(prepare("wikitext-2", place), "train", 0)[1][0].text
     assert line.split()[:4:2] == ["the", "was"]
+
+
+def test_names_in_brackets_are_shown_as_they_are(place, tmp_path):
+    """Rich would take [red] for a colour and end with an error at [/x]; matplotlib would read $x$ as mathematics."""
+    prepared = prepare("image", place)
+    names = [f"[red]class[/x] $\\frac{number}" for number in range(10)]
+    out = io.StringIO()
+    show.show(dataclasses.replace(prepared, classes=names), "test", 0, Console(file=out, width=200))
+    assert out.getvalue().splitlines()[0].endswith(names[prepared.split("test").labels[0]])
+    show.save(dataclasses.replace(prepared, classes=names), "test", 0, tmp_path / "drawn.png")
+    text = prepare("text", place)
+    symbols = ["[/b]" if symbol == "e" else symbol for symbol in text.symbols]
+    out = io.StringIO()
+    show.show(dataclasses.replace(text, symbols=symbols), "test", 0, Console(file=out, width=1000))
+    assert "th[/b]" in out.getvalue()

@@ -71,19 +71,20 @@ def show(prepared: Prepared, split: str, index: int, console: Console) -> None:
         IndexError: the split has no such example.
     """
     caption, parts = explain(prepared, split, index)
-    console.print(f"[bold]{caption}", highlight=False)
+    console.print(caption, style="bold", highlight=False, markup=False)
     for part in parts:
         if isinstance(part, Words):
-            console.print(f"[dim]{part.title}", highlight=False)
+            console.print(part.title, style="dim", highlight=False, markup=False)
             console.print(part.text, highlight=False, markup=False)
         elif isinstance(part, Node):
-            console.print(_branch(Tree(part.symbol), part))
+            console.print(_branch(Tree(Styled(part.symbol)), part))
         elif isinstance(part, Raster):
-            console.print(f"[dim]{part.title}", highlight=False)
+            console.print(part.title, style="dim", highlight=False, markup=False)
             console.print(_shaded(part.pixels, console.width), soft_wrap=True)
         else:
             low, high = part.values.min(), part.values.max()
-            console.print(f"[dim]{part.title}, from {low:.4g} to {high:.4g}", highlight=False)
+            title = f"{part.title}, from {low:.4g} to {high:.4g}"
+            console.print(title, style="dim", highlight=False, markup=False)
             console.print(_plotted(part.values), highlight=False, markup=False)
 
 
@@ -101,14 +102,15 @@ def save(prepared: Prepared, split: str, index: int, path: Path) -> None:
     across = len(parts) if all(isinstance(part, Raster) for part in parts) else 1
     heights = [HEIGHTS[type(part)] for part in parts[::across]]
     figure = Figure(figsize=(max(8.0, 2.5 * across), sum(heights) + 0.5), layout="constrained")
-    figure.suptitle(caption, fontsize=9)
+    figure.suptitle(caption, fontsize=9, parse_math=False)
     grid = figure.subplots(len(heights), across, height_ratios=heights, squeeze=False)
     for axes, part in zip(grid.flat, parts, strict=True):
         if isinstance(part, Words):
             axes.set_axis_off()
             axes.set_title(part.title, fontsize=8, loc="left")
-            text = "\n".join(textwrap.wrap(part.text, 120)).replace("$", r"\$")
-            axes.text(0, 1, text, va="top", family="monospace", fontsize=7, transform=axes.transAxes)
+            text = "\n".join(textwrap.wrap(part.text, 120))
+            options = {"va": "top", "family": "monospace", "fontsize": 7, "parse_math": False}
+            axes.text(0, 1, text, transform=axes.transAxes, **options)
         elif isinstance(part, Node):
             _draw_tree(axes, part)
         elif isinstance(part, Raster):
@@ -219,9 +221,9 @@ def _branch(tree: Tree, node: Node) -> Tree:
             lines.append(argument.symbol)
     for line in lines[:LEAVES]:
         if isinstance(line, str):
-            tree.add(line)
+            tree.add(Styled(line))
         else:
-            _branch(tree.add(f"[bold]{line.symbol}"), line)
+            _branch(tree.add(Styled(line.symbol, "bold")), line)
     if len(lines) > LEAVES:
         tree.add(f"... {len(lines) - LEAVES} more")
     return tree
