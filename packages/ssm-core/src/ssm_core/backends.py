@@ -1,9 +1,8 @@
-"""Which implementation of an operator runs, and why.
+"""The choice of the implementation of an operator that runs, and the reasons.
 
-Every operator of :mod:`ssm_core.ops` declares its implementations in order of preference. With
-``Backend.AUTO`` the first one that does not refuse the given tensors runs; a refusal is a sentence.
-A back end that is asked for by name, as an argument or with :func:`use_backend`, runs or raises:
-it is never replaced silently.
+Every operator of :mod:`ssm_core.ops` declares its implementations in order of preference. ``Backend.AUTO`` runs the
+first one that does not refuse the given tensors; a refusal is a sentence. A back end that is asked for by name, as an
+argument or with :func:`use_backend`, runs or raises an error; it is never replaced silently.
 """
 
 import importlib.util
@@ -16,20 +15,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssm_core.torch_internals import constant_when_compiled
+
 
 class Backend(StrEnum):
-    """An implementation of an operator."""
+    """The back ends that come with this package. An operator may declare others, under any name."""
 
-    AUTO = "auto"  # the preferred one of those that take the tensors
-    NAIVE = "naive"  # the formula itself: the oracle of the tests
-    TORCH = "torch"  # plain PyTorch in its fast form: any device
-    KEOPS = "keops"  # pykeops, compiled at first use
-    CUDA = "cuda"  # ssm-kernels, compiled at run time
-    TENSOR_CORES = "tensor-cores"  # ssm-kernels, as matrix products
+    #: The preferred one of those that take the tensors.
+    AUTO = "auto"
+    #: The formula itself: the oracle of the tests.
+    NAIVE = "naive"
+    #: Plain PyTorch in its fast form: any device.
+    TORCH = "torch"
+    #: pykeops, compiled at first use.
+    KEOPS = "keops"
+    #: ssm-kernels, compiled at run time.
+    CUDA = "cuda"
+    #: ssm-kernels, as matrix products on tensor cores.
+    TENSOR_CORES = "tensor-cores"
 
 
 class BackendError(RuntimeError):
-    """The back end that was asked for by name refuses; the message says why."""
+    """The back end that was asked for by name refuses the tensors; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Implementation:
     """One way to compute an operator.
 
     Attributes:
-        run: the function; takes the operator's arguments in order.
-        refusal: takes the same arguments and gives a sentence why they cannot be served, or None.
+        run: the function; it takes the arguments of the operator in order.
+        refusal: takes the same arguments and returns a sentence why they cannot be served, or None.
         reserve: a sentence why AUTO never takes it, though it can be named; None if AUTO may.
     """
 
@@ -56,48 +63,78 @@ class Choice:
         others: for every other back end, a sentence why it does not.
     """
 
-    used: Backend
-    others: Mapping[Backend, str]
+    used: str
+    others: Mapping[str, str]
 
 
+#: All operators by name. Importing :mod:`ssm_core.ops` fills it.
 OPERATORS: dict[str, "Operator"] = {}
-"""All operators by name, filled as :mod:`ssm_core.ops` is imported."""
 
-_named: dict[str, Backend] = {}
+_named: dict[str, str] = {}
+
+
+def backend_names() -> list[str]:
+    """Return the names of all back ends but AUTO: those of :class:`Backend`, then others that an operator declares."""
+    ours = [each for each in Backend if each is not Backend.AUTO]
+    others = (name for each in OPERATORS.values() for name in each.implementations if name not in ours)
+    return [*ours, *dict.fromkeys(others)]
+
+
+def find_backend(name: str) -> str:
+    """Return a back end by its name.
+
+    Raises:
+        ValueError: no back end has the name.
+    """
+    if isinstance(name, Backend):
+        return name
+    known = [Backend.AUTO, *backend_names()]
+    if name not in known:
+        raise ValueError(f"There is no back end {name!r}; there are {', '.join(known)}.")
+    return known[known.index(name)]
 
 
 class Operator:
-    """An operator's implementations, the preferred one first."""
+    """The implementations of an operator.
 
-    def __init__(self, name: str, implementations: Mapping[Backend, Implementation]) -> None:
+    Args:
+        name: of the operator.
+        implementations: by back end, the preferred one first.
+    """
+
+    def __init__(self, name: str, implementations: Mapping[Any, Implementation]) -> None:
         self.name = name
-        self.implementations = dict(implementations)
+        self.implementations: dict[str, Implementation] = dict(implementations)
         OPERATORS[name] = self
 
-    def __call__(self, backend: Backend | str, *args: Any) -> Any:
-        """Run on ``args`` with the back end asked for; :class:`BackendError` if it refuses."""
+    def __call__(self, backend: str, *args: Any) -> Any:
+        """Run on ``args``.
+
+        Raises:
+            BackendError: the back end that was asked for refuses.
+            ValueError: there is no such back end.
+        """
         return self.implementations[self._resolve(backend, args)].run(*args)
 
-    def explain(self, *args: Any, backend: Backend | str = Backend.AUTO) -> Choice:
-        """Say which back end runs for ``args``, and for each of the others why it does not."""
+    def explain(self, *args: Any, backend: str = Backend.AUTO) -> Choice:
+        """Return which back end runs for ``args``, and for each of the others why it does not."""
         used, reasons = self._resolve(backend, args), self.refusals(*args)
         for each, implementation in self.implementations.items():
             reasons.setdefault(each, implementation.reserve or f"{used} is preferred.")
-        return Choice(used, {each: reason for each, reason in reasons.items() if each is not used})
+        return Choice(used, {each: reason for each, reason in reasons.items() if each != used})
 
-    def refusals(self, *args: Any) -> dict[Backend, str]:
-        """The back ends that cannot run ``args``, each with the sentence why."""
-        others = (each for each in Backend if each is not Backend.AUTO)
-        return {each: reason for each in others if (reason := self._refusal(each, args)) is not None}
+    def refusals(self, *args: Any) -> dict[str, str]:
+        """Return the back ends that cannot run ``args``, each with the sentence why."""
+        return {each: reason for each in backend_names() if (reason := self._refusal(each, args)) is not None}
 
-    def asked(self, backend: Backend | str) -> Backend:
-        """What a ``backend=`` argument asks for: itself or, where it leaves the choice open, what is named around."""
-        asked = Backend(backend)
-        return _named.get(self.name, Backend.AUTO) if asked is Backend.AUTO else asked
+    def asked(self, backend: str) -> str:
+        """Return the back end that an argument asks for; if that is AUTO, the one of :func:`use_backend`."""
+        asked = find_backend(backend)
+        return _named.get(self.name, Backend.AUTO) if asked == Backend.AUTO else asked
 
-    def _resolve(self, backend: Backend | str, args: tuple) -> Backend:
+    def _resolve(self, backend: str, args: tuple) -> str:
         asked = self.asked(backend)
-        if asked is Backend.AUTO:
+        if asked == Backend.AUTO:
             open_ones = (each for each, found in self.implementations.items() if found.reserve is None)
             return next(each for each in open_ones if self._refusal(each, args) is None)
         reason = self._refusal(asked, args)
@@ -105,7 +142,7 @@ class Operator:
             raise BackendError(f"{self.name} cannot run on the back end '{asked}': {reason}")
         return asked
 
-    def _refusal(self, backend: Backend, args: tuple) -> str | None:
+    def _refusal(self, backend: str, args: tuple) -> str | None:
         if backend not in self.implementations:
             return f"{self.name} has no such implementation."
         refusal = self.implementations[backend].refusal
@@ -113,23 +150,23 @@ class Operator:
 
 
 @contextmanager
-def use_backend(backend: Backend | str, *operators: str) -> Iterator[None]:
-    """Inside the ``with`` block, calls that leave the choice open run on ``backend``.
+def use_backend(backend: str, *operators: str) -> Iterator[None]:
+    """Inside the ``with`` block, run calls that leave the choice open on ``backend``.
 
-    Process-wide, not per thread. A ``backend=`` argument other than AUTO goes first.
+    This holds for the whole process, not for one thread. A ``backend=`` argument other than AUTO goes first.
 
     Args:
         backend: the back end to use; AUTO gives the choice back.
-        operators: the operators it holds for; all if none is named.
+        operators: the operators that it holds for; all if none is named.
 
     Raises:
-        ValueError: an unknown back end or operator.
+        ValueError: there is no such back end or operator.
     """
     unknown = [name for name in operators if name not in OPERATORS]
     if unknown:
         raise ValueError(f"There is no operator {unknown[0]!r}; there are {', '.join(sorted(OPERATORS))}.")
     before = dict(_named)
-    _named.update(dict.fromkeys(operators or OPERATORS, Backend(backend)))
+    _named.update(dict.fromkeys(operators or OPERATORS, find_backend(backend)))
     try:
         yield
     finally:
@@ -138,12 +175,17 @@ def use_backend(backend: Backend | str, *operators: str) -> Iterator[None]:
 
 
 def kernels_refusal(*tensors: Tensor) -> str | None:
-    """Why ssm-kernels cannot serve the tensors, or None."""
+    """Return why ssm-kernels cannot serve the tensors, as a sentence, or None."""
     return _unfit(*tensors) or kernels_missing()
 
 
 def tensor_cores_refusal(signal: Tensor, *tensors: Tensor) -> str | None:
-    """Why ssm-kernels cannot serve a signal in float32 or bfloat16 and the other tensors on tensor cores, or None."""
+    """Return why ssm-kernels cannot serve the tensors on tensor cores, as a sentence, or None.
+
+    Args:
+        signal: may be float32 or bfloat16.
+        tensors: the other tensors.
+    """
     return _unfit(signal, allowed=(torch.float32, torch.bfloat16)) or _unfit(*tensors) or tensor_cores_missing()
 
 
@@ -157,8 +199,9 @@ def _unfit(*tensors: Tensor, allowed: tuple[torch.dtype, ...] = (torch.float32,)
     return None
 
 
+@constant_when_compiled
 def kernels_missing() -> str | None:
-    """Why ssm-kernels cannot run on this machine, whatever the tensors, or None."""
+    """Return why ssm-kernels cannot run on this machine, whatever the tensors are, or None."""
     if importlib.util.find_spec("ssm_kernels") is None:
         return "ssm-kernels is not installed; install ssm-core[cuda]."
     import ssm_kernels
@@ -167,35 +210,31 @@ def kernels_missing() -> str | None:
     return None if usable else sentence
 
 
+@constant_when_compiled
 def tensor_cores_missing() -> str | None:
-    """Why ssm-kernels cannot use tensor cores on this machine, whatever the tensors, or None."""
+    """Return why ssm-kernels cannot use tensor cores on this machine, whatever the tensors are, or None."""
     if reason := kernels_missing():
         return reason
     major, minor = torch.cuda.get_device_capability()
     return None if major >= 8 else f"its tensor cores know tf32 and bfloat16 from sm_80 on, not sm_{major}{minor}."
 
 
-# What torch.compiler.assume_constant_result marks; that itself imports the compiler, which takes seconds.
-kernels_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
-tensor_cores_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def keops_refusal(*_: Tensor | int) -> str | None:
-    """Why KeOps cannot run, or None. Does not import it: it prints and looks for compilers then."""
+    """Return why KeOps cannot run, or None. This does not import KeOps, which would print and look for compilers."""
     if importlib.util.find_spec("pykeops") is None:
         return "pykeops is not installed; install ssm-core[keops]."
     return None
 
 
 def float64_refusal(*tensors: Tensor | int) -> str | None:
-    """Why a form that keeps some sums in float64 cannot serve the tensors, or None."""
+    """Return why a form that keeps some sums in float64 cannot serve the tensors, or None."""
     if any(isinstance(tensor, Tensor) and tensor.device.type == "mps" for tensor in tensors):
-        return "it keeps some numbers in float64, which the device has not."
+        return "it keeps some numbers in float64, which the device does not have."
     return None
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in their common dtype, and never below float32."""
+    """Return the tensors in their common dtype, and never below float32."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
@@ -203,5 +242,5 @@ def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
-    """A context without autocast on the tensor's device: operators compute in the dtype of their inputs."""
+    """Return a context without autocast on the device of a tensor: operators compute in the dtype of their inputs."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -29,11 +29,6 @@ def abs2(x: Tensor) -> Tensor:
     return x.square().sum(-1)
 
 
-def cdiv(x: Tensor, y: Tensor) -> Tensor:
-    """Quotient of ``x`` (..., 2) by ``y`` (..., 2); the squared modulus of ``y`` must be representable."""
-    return cmul(x, conj(y)) / abs2(y).unsqueeze(-1)
-
-
 def cexp(x: Tensor) -> Tensor:
     """Exponential of ``x`` (..., 2)."""
     real, imag = x.unbind(-1)

@@ -32,7 +32,7 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     "all": ("legs", "fourier", "diag-inv", "diag-lin"),
 }
 DIAGONALS = ("lin", "inv", "inv2", "quad", "legs", "real", "rand")
-_DIAGONAL_ALIASES = {
+DIAGONAL_ALIASES = {
     "linear": "lin",
     "inverse": "inv",
     "inverse2": "inv2",
@@ -105,7 +105,7 @@ def ssm(
         family, _, diagonal = part.partition("-")
         if family in ("diag", "dplr"):
             system = _diagonal(
-                _DIAGONAL_ALIASES.get(diagonal, diagonal),
+                DIAGONAL_ALIASES.get(diagonal, diagonal),
                 N,
                 rank or 1,
                 each,

@@ -38,7 +38,7 @@ def parameter_groups(
 
 
 def _norms_and_biases(module: nn.Module) -> set[int]:
-    norms = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.Embedding)
+    norms = (nn.LayerNorm, nn.GroupNorm, nn.Embedding, nn.SyncBatchNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     return {
         id(parameter)
         for each in module.modules()

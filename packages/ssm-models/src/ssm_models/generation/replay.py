@@ -12,11 +12,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from ssm_models.contract import State, Stepper
+from ssm_models.torch_internals import (
+    StorageWeakRef,
+    TorchDispatchMode,
+    gelu,
+    glu,
+    silu,
+    storage_key,
+    tree_flatten,
+    tree_leaves,
+    tree_map_only,
+    tree_unflatten,
+    writes_into_inputs,
+)
 
 aten = torch.ops.aten
 Call = Callable[[], object]
@@ -173,13 +183,13 @@ class _Recorder(TorchDispatchMode):
         self._memory = memory
         self._matrices = matrices
         self._free = list(memory)
-        self._inputs = {_key(each): each.untyped_storage() for each in inputs}
+        self._inputs = {storage_key(each): each.untyped_storage() for each in inputs}
         self._results: dict[int, tuple[StorageWeakRef, UntypedStorage]] = {}
         self._outlasting: list[Tensor] = []
 
     def outlasting(self, value: Tensor) -> Tensor:
         """A result where replayed steps leave it, out of the memory of the inputs, which the next state overwrites."""
-        if _key(value) in self._inputs:
+        if storage_key(value) in self._inputs:
             with self:
                 value = value.clone()
         self._outlasting.append(value)
@@ -190,15 +200,15 @@ class _Recorder(TorchDispatchMode):
         if func is aten.stack.default and len(args) == 1 and (joined := _joined(args[0])) is not None:
             return joined
         result = func(*args, **kwargs)
-        read = {_key(each) for each in _tensors((args, kwargs))}
+        read = {storage_key(each) for each in _tensors((args, kwargs))}
         random = torch.Tag.nondeterministic_seeded in func.tags
         if not random and read.isdisjoint(self._inputs) and read.isdisjoint(self._results):
             return result
         given = _tensors(result)
-        if func._schema.is_mutable or not isinstance(result, Tensor | tuple | list):
-            what = "writes into a tensor" if func._schema.is_mutable else "reads a number out of a tensor"
+        if writes_into_inputs(func) or not isinstance(result, Tensor | tuple | list):
+            what = "writes into a tensor" if writes_into_inputs(func) else "reads a number out of a tensor"
             raise ValueError(f"A step that {what} ({func}) cannot be replayed. Is the model in evaluation mode?")
-        if given and read.isdisjoint(map(_key, given)):  # no views
+        if given and read.isdisjoint(map(storage_key, given)):  # no views
             call_args, call_kwargs = tree_map_only(Tensor, self._lasting, (args, kwargs))
             for each in given:
                 self._remember(each)
@@ -221,11 +231,11 @@ class _Recorder(TorchDispatchMode):
         else:
             storage = UntypedStorage(size, device=value.device)
             self._memory.append(storage)
-        self._results[_key(value)] = StorageWeakRef(value.untyped_storage()), storage
+        self._results[storage_key(value)] = StorageWeakRef(value.untyped_storage()), storage
 
     def _lasting(self, value: Tensor) -> Tensor:
         """The tensor that stands for one of the step's; a constant stands for itself."""
-        key = _key(value)
+        key = storage_key(value)
         if key not in self._inputs and key not in self._results:
             return self._laid_out(value.detach())
         storage = self._inputs[key] if key in self._inputs else self._results[key][1]
@@ -266,18 +276,13 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor | None:
         offset = first.storage_offset() + i * first.numel()
         if not (each.is_contiguous() and each.shape == first.shape and each.dtype == first.dtype):
             return None
-        if _key(each) != _key(first) or each.storage_offset() != offset:
+        if storage_key(each) != storage_key(first) or each.storage_offset() != offset:
             return None
     return first.as_strided((len(tensors), *first.shape), (first.numel(), *first.stride()))
 
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [each for each in tree_leaves(tree) if isinstance(each, Tensor)]
-
-
-def _key(value: Tensor) -> int:
-    """What views of one tensor share."""
-    return value.untyped_storage()._cdata
 
 
 def _into(out: list[Tensor], function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -310,7 +315,6 @@ def _gelu(x: Tensor, *, approximate: str = "none", out: Tensor) -> Call:
     if x.device.type == "cpu" and x.is_contiguous() and x.numel() % 2 == 0:
         # Given a contiguous tensor, torch calls oneDNN, whose preparations cost ten times the arithmetic.
         x, out = x.view(2, -1).mT, out.view(2, -1).mT
-    gelu: Callable[..., Tensor] = torch._C._nn.gelu
     return partial(gelu, x, approximate=approximate, out=out)
 
 
@@ -353,12 +357,12 @@ _FORMS: dict[Any, Callable[..., Call | None]] = {
     aten.div.Tensor: _plain(torch.div),
     aten.embedding.default: _embedding,
     aten.gelu.default: _gelu,
-    aten.glu.default: _plain(torch._C._nn.glu),
+    aten.glu.default: _plain(glu),
     aten.mm.default: _plain(torch.mm),
     aten.mul.Tensor: _plain(torch.mul),
     aten.native_layer_norm.default: _layer_norm,
     aten.sigmoid.default: _plain(torch.sigmoid),
-    aten.silu.default: _plain(torch._C._nn.silu),
+    aten.silu.default: _plain(silu),
     aten.stack.default: _plain(torch.stack),
     aten.sub.Tensor: _plain(torch.sub),
     aten.sum.dim_IntList: _plain(torch.sum),

@@ -25,7 +25,7 @@ _cauchy = Operator(
 )
 
 
-def cauchy(v: Tensor, w: Tensor, y: Tensor, *, backend: Backend | str = Backend.AUTO) -> Tensor:
+def cauchy(v: Tensor, w: Tensor, y: Tensor, *, backend: str = Backend.AUTO) -> Tensor:
     """``sum_m v[k,h,m] / (i y[f] - w[h,m]) + v*[k,h,m] / (i y[f] - w*[h,m])``.
 
     At the roots of unity the bilinear transform's nodes are purely imaginary, ``z = i y`` with

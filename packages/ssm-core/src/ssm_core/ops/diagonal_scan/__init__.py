@@ -28,7 +28,7 @@ _diagonal_scan = Operator(
 
 
 def diagonal_scan(
-    u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: Backend | str = Backend.AUTO
+    u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: str = Backend.AUTO
 ) -> tuple[Tensor, Tensor]:
     """``x[l] = a_bar x[l-1] + b_bar u[l]`` and ``y[l] = 2 Re sum_m c x[l]`` for a whole sequence.
 

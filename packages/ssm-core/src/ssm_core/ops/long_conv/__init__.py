@@ -11,9 +11,7 @@ _long_conv = Operator(
 )
 
 
-def long_conv(
-    u: Tensor, k: Tensor, k_reverse: Tensor | None = None, *, backend: Backend | str = Backend.AUTO
-) -> Tensor:
+def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None = None, *, backend: str = Backend.AUTO) -> Tensor:
     """``y[b,l,c,h] = sum_j k[c,h,j] u[b,l-j,h] + sum_j k_reverse[c,h,j] u[b,l+1+j,h]``.
 
     A linear convolution: what lies outside the sequence counts as zero. Tap 0 of the anticausal kernel

@@ -16,7 +16,7 @@ _ssm_step = Operator(
 
 
 def ssm_step(
-    u: Tensor, x: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: Backend | str = Backend.AUTO
+    u: Tensor, x: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: str = Backend.AUTO
 ) -> tuple[Tensor, Tensor]:
     """``x' = a_bar x + b_bar u`` and ``y[b,c,h] = 2 Re sum_m c[c,h,m] x'[b,h,m]``.
 

@@ -31,7 +31,7 @@ _transpose = Operator(
 )
 
 
-def vandermonde(c: Tensor, a: Tensor, L: int, *, backend: Backend | str = Backend.AUTO) -> Tensor:
+def vandermonde(c: Tensor, a: Tensor, L: int, *, backend: str = Backend.AUTO) -> Tensor:
     """Kernel of a diagonal SSM: ``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)`` for ``l = 0..L-1``.
 
     With ``c = C B_bar`` and ``a = log A_bar`` this is the convolution kernel; with ``c = C A_bar x`` it is
@@ -62,7 +62,7 @@ def vandermonde(c: Tensor, a: Tensor, L: int, *, backend: Backend | str = Backen
         return _vandermonde(backend, c, a, L)
 
 
-def vandermonde_transpose(u: Tensor, a: Tensor, *, backend: Backend | str = Backend.AUTO) -> Tensor:
+def vandermonde_transpose(u: Tensor, a: Tensor, *, backend: str = Backend.AUTO) -> Tensor:
     """Final state of a diagonal SSM from rest: ``X[b,h,m] = sum_l exp(a[h,m] (L-1-l)) u[b,h,l]``.
 
     The factor B_bar is left to the caller.

@@ -1,6 +1,5 @@
 """Whole models: sizes, heads, layers of the user's own, refusals, imports."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,45 +149,6 @@ def test_configurations_and_the_zoo_do_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"kernel": "dplr", "disc": "zoh"}, "kernel=diagonal and kernel=dense would have it"),
-        (
-            {"kernel": "dplr", "is_real": True, "init": "diag-real"},
-            "'is_real' of the model with kernel=dplr; kernel=diagonal would have it",
-        ),
-        ({"kernel": "diagonal", "rank": 2}, "no option 'rank'"),
-        ({"kernel": "dense", "bandlimit": 0.5}, "no option 'bandlimit'"),
-        ({"kernel": "dense", "disc": "dss"}, "disc is one of zoh, bilinear, not 'dss'"),
-        ({"kernel": "free"}, "set l_max"),
-        ({"kernel": "diagonal", "is_real": True}, "init=diag-real"),
-        (
-            {"kernel": "diagonal", "is_real": True, "init": "diag-real", "bandlimit": 0.5},
-            "bandlimit has no meaning for init=diag-real",
-        ),
-        ({"kernel": "diagonal", "is_real": True, "init": "diag-real", "disc": "dss"}, "complex kernel"),
-        ({"d_state": 5}, "even"),
-        ({"dt_min": 0.1, "dt_max": 0.01}, "dt_min <= dt_max"),
-        ({"lr": {"E": 0.1}}, "entries for A, B, C, dt, not for 'E'"),
-        ({"wd": {"A": -0.1}}, "wd has an entry A that is at least 0"),
-        ({"bandlimit": 0.0}, "bandlimit"),
-        ({"dropout": 1.0}, "dropout is below 1"),
-        ({"gate_act": "gelu"}, "set gate"),
-        ({"gate": 2, "final_act": None}, "final_act"),
-        ({"d_model": 10, "n_ssm": 3}, "n_ssm must divide d_model"),
-        ({"d_model": 10, "bottleneck": 4}, "bottleneck must divide d_model"),
-        ({"n_layers": 0}, "n_layers"),
-        ({"rank": 0}, "rank is at least 1"),
-        ({"l_max": 0}, "l_max is at least 1"),
-    ],
-)
-def test_unsupported_combinations_are_refused_with_a_sentence(options: dict, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence) as error:
-        s4_config(**options)
-    assert str(error.value).endswith(".")
-
-
 @pytest.mark.parametrize("name", ZOO)
 def test_every_zoo_model_builds_from_its_presets(name: str) -> None:
     config = ZOO[name](d_model=8, n_layers=1)
@@ -199,13 +159,6 @@ def test_every_zoo_model_builds_from_its_presets(name: str) -> None:
         model = build_model(config, Interface(tokens=True, d_input=5, d_output=3, l_max=16))
         x = torch.randint(0, 5, (2, 16))
     assert model(x).shape == (2, 3)
-
-
-def test_the_code_of_the_readme_runs() -> None:
-    readme = Path(__file__).parents[2] / "packages" / "ssm-models" / "README.md"
-    names: dict = {}
-    exec("\n".join(re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)), names)
-    assert names["logits"].shape == (4, 10)
 
 
 @pytest.mark.parametrize(("image", "options", "parameters"), [

@@ -4,7 +4,8 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from ssm_core.ops import cauchy, diagonal_scan, products, vandermonde, vandermonde_transpose
+from ssm_core import products
+from ssm_core.ops import cauchy, diagonal_scan, vandermonde, vandermonde_transpose
 
 CUDA, CPU = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
 PRODUCTS = {f"aten::{name}" for name in ("mm", "bmm", "addmm", "baddbmm", "addbmm", "mv", "dot", "matmul", "einsum")}

@@ -10,7 +10,7 @@ import torch
 from ssm_models.config import HiPPORNNLayerConfig
 from ssm_models.layers.hippo_rnn import HiPPORNNLayer
 
-GOLDEN = Path(os.environ.get("SSM_GOLDEN_DIR", Path(__file__).parents[1] / "golden")) / "more"
+GOLDEN = Path(os.environ.get("SSM_GOLDEN_DIR", Path(__file__).parents[2] / "golden")) / "more"
 INDEX = json.loads((GOLDEN / "index.json").read_text()) if GOLDEN.is_dir() else {}
 CASES = {name: case for name, case in INDEX.items() if case["kind"].startswith("HiPPO-RNN")}
 RENAMED = {"W_uxh.0.": "W_uxh.", "W_gxm.W_g.": "W_gxm."}

@@ -19,7 +19,7 @@ from ssm_models.parameters import TRANSFORMS
 from torch import Tensor
 from torch.nn import functional as F
 
-OURS = Path(__file__).parents[1] / "golden" / "layers"
+OURS = Path(__file__).parents[2] / "golden" / "layers"
 GOLDEN = Path(os.environ.get("SSM_GOLDEN_DIR", OURS.parent)) / "layers"
 CASES = json.loads((GOLDEN / "index.json").read_text()) if GOLDEN.is_dir() else {}
 KERNEL = "layer.kernel."

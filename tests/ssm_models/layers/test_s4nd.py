@@ -87,3 +87,55 @@ def test_equal_ranks_are_one_rank() -> None:
     layers[1].load_state_dict(doubled)
     u = torch.randn(2, 4, 5, H, dtype=torch.float64)
     torch.testing.assert_close(layers[1](u)[0], layers[0](u)[0])
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 6), (3, 4, 5)])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_s4nd_is_a_convolution_over_all_axes(shape: tuple[int, ...], bidirectional: bool) -> None:
+    """Against the sum over all pairs of positions, with the kernel's outer products written out."""
+    torch.manual_seed(0)
+    config = s4nd_layer_config(
+        kernel="diagonal", disc="zoh", init="diag-lin", d_state=4, dim=len(shape), trank=2, channels=2,
+        bidirectional=bidirectional, activation="none", final_act=None,
+    )  # fmt: skip
+    H = 2
+    layer = S4NDLayer(H, config).double()
+    u = torch.randn(2, *shape, H, dtype=torch.float64)
+    total = u.unsqueeze(-2).unsqueeze(-2).expand(*u.shape[:-1], 2, 2, H)
+    for axis, (L, kernel) in enumerate(zip(shape, layer.kernel, strict=True)):
+        k = kernel(L).unflatten(0, (-1, 2, 2)).transpose(1, 2)  # (direction, C, rank, H, L)
+        lag = torch.arange(L)[:, None] - torch.arange(L)
+        matrix = torch.where(lag >= 0, k[0][..., lag.clamp_min(0)], 0)  # (C, rank, H, L, L)
+        if bidirectional:
+            matrix = matrix + torch.where(lag < 0, k[1][..., (-lag - 1).clamp_min(0)], 0)
+        total = torch.einsum("crhij,...jcrh->...icrh", matrix, total.movedim(axis + 1, -4))
+        total = total.movedim(-4, axis + 1)
+    expected = (total.mean(-2) + layer.D * u.unsqueeze(-2)).flatten(-2)
+    torch.testing.assert_close(layer(u)[0], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "dplr"])
+def test_s4nd_at_half_the_resolution(kind: str) -> None:
+    """A layer trained on a smooth image, at rate 2 on every second sample of it, also along one axis alone."""
+    torch.manual_seed(0)
+    config = s4nd_layer_config(
+        kernel=kind, d_state=8, init="diag-lin" if kind == "diagonal" else "legs", dt_min=1e-3, dt_max=1e-2,
+        activation="none", final_act=None,
+    )  # fmt: skip
+    layer = S4NDLayer(2, config).double()
+    t = torch.linspace(0, 1, 301, dtype=torch.float64)[1:]
+    u = (torch.sin(8 * t)[:, None] * torch.cos(5 * t))[None, ..., None] * torch.ones(2, dtype=torch.float64)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
+    losses = []
+    for _ in range(5):
+        loss = torch.nn.functional.mse_loss(layer(u)[0][:, 30:, 30:], u[:, :-30, :-30])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    fine, _ = layer(u)
+    for rate, slices in ((2.0, (slice(1, None, 2),) * 2), ((1.0, 2.0), (slice(None), slice(1, None, 2)))):
+        coarse, _ = layer(u[:, slices[0], slices[1]], rate=rate)
+        expected = fine[:, slices[0], slices[1]]
+        assert (coarse - expected).norm() < 0.03 * expected.norm()

@@ -1,4 +1,4 @@
-"""The recurrence, its chunked form and the single step, against each other and the convolution."""
+"""The recurrence and its chunked form, against each other and the convolution."""
 
 import pytest
 import torch
@@ -49,20 +49,6 @@ def test_chunks_agree_with_the_recurrence(shape, dt):
 def test_gradcheck(backend):
     _, tensors = inputs(2, 3, 2, 2, 2)
     assert torch.autograd.gradcheck(lambda *args: diagonal_scan(*args, backend=backend), tensors)
-    u, *rest = tensors
-    u = u[:, 0].detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda *args: ssm_step(*args, backend=backend), (u, *rest))
-
-
-@pytest.mark.parametrize("backend", ["naive", "torch"])
-def test_steps_are_the_recurrence(backend):
-    _, (u, x0, a_bar, b, c) = inputs(2, 9, 3, 4, 2)
-    y, x = diagonal_scan(u, x0, a_bar, b, c)
-    state = x0
-    for l, sample in enumerate(u.unbind(1)):  # noqa: E741
-        y_t, state = ssm_step(sample, state, a_bar, b, c, backend=backend)
-        torch.testing.assert_close(y_t, y[:, l], rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(state, x, rtol=1e-10, atol=1e-10)
 
 
 def test_a_zero_pole_has_no_special_case():
