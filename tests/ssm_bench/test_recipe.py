@@ -129,9 +129,7 @@ def test_a_value_given_as_its_default_has_the_same_hash() -> None:
 
 
 @pytest.mark.parametrize("section", ["optimizer", "scheduler", "trainer"])
-def test_an_option_that_is_added_with_a_default_leaves_the_hash(
-    section: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_option_that_is_added_with_a_default_leaves_the_hash(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe_hash(compose("listops"))
     cls: Any = {"optimizer": OptimizerConfig, "scheduler": SchedulerConfig, "trainer": TrainerConfig}[section]
 

@@ -1,6 +1,5 @@
 """Sweeps: which points there are, and that validation alone chooses among them."""
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -11,9 +10,11 @@ from ssm_bench.errors import UserError
 from ssm_bench.plan import make_plan
 from ssm_bench.recipe import as_dict
 from ssm_bench.record import Record
-from ssm_bench.sweep import find_sweeps
-from ssm_bench.table import as_json, as_markdown, make_points, make_results
+from ssm_bench.results.formats import as_json, as_markdown
+from ssm_bench.results.sweeps import find_sweeps
+from ssm_bench.results.table import make_points, make_results
 from ssm_models.options import to_options
+from ssm_testing.runs import record as small_record
 
 LRA = benchmark("lra")
 
@@ -43,7 +44,7 @@ def test_a_point_is_the_cell_that_a_single_run_would_be() -> None:
         (("optimizer.lr=1e-3",), "several values"),
         (("optimizer.lr=interval(0,1)",), "names no points"),
         (("optimizer.lr=1e-3,0.001",), "same recipe"),
-        (("workers=0,1",), "does not change the result"),
+        (("loader_workers=0,1",), "does not change the result"),
         (("seed=0,1",), "--seed takes several"),
         (("optimizer.lr=1e-3,fast",), "optimizer.lr='fast'"),
         (("optimizer.l=1,2",), "optimizer.lr"),
@@ -65,21 +66,13 @@ def test_a_thousand_cells_are_planned_in_seconds() -> None:
 def record(lr: float, val: float, test: float, seed: int = 0, sweep: bool = True, epochs: int = 5) -> Record:
     words = (f"optimizer.lr={lr}", f"trainer.epochs={epochs}")
     [cell] = make_plan(LRA, ["s4d"], ["listops"], "mini", [seed], words)
-    values = {f.name: "" for f in dataclasses.fields(Record)}
-    return Record(
-        **values
-        | {
-            "benchmark": "lra",
-            "task": "listops",
-            "model": "s4d",
-            "scale": "mini",
-            "seed": seed,
-            "metric": "accuracy",
-            "metrics": {"val/accuracy": val, "test/accuracy": test},
-            "recipe": as_dict(cell.recipe),
-            "overrides": list(words) if sweep else [],
-            "sweep": ["optimizer.lr"] if sweep else [],
-        }
+    return small_record(
+        seed=seed,
+        metrics={"val/accuracy": val, "test/accuracy": test},
+        hash=cell.hash,
+        recipe=as_dict(cell.recipe),
+        overrides=sorted(words) if sweep else [],
+        sweep=["optimizer.lr"] if sweep else [],
     )
 
 

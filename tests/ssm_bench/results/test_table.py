@@ -1,51 +1,29 @@
-"""Tables: averages, seeds, scales."""
+"""Tables: averages, seeds, scales, runs that diverged, and which runs are seeds of one recipe."""
 
-import csv
-import json
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import pytest
 from ssm_bench.catalog import benchmark
-from ssm_bench.errors import UserError
-from ssm_bench.published import published_root, published_rows
-from ssm_bench.record import Record, find_records
-from ssm_bench.table import as_csv, as_json, as_markdown, make_results
+from ssm_bench.record import Record
+from ssm_bench.results.table import Row, make_points, make_results, row_texts
+from ssm_testing.runs import record
 
 LRA = benchmark("lra")
 
 
-def _record(task: str, value: float, seed: int = 0, scale: str = "mini", overrides: tuple[str, ...] = ()) -> Record:
-    return Record(
-        benchmark="lra",
-        task=task,
-        model="s4d",
-        scale=scale,
-        seed=seed,
-        metric="accuracy",
-        metrics={"test/accuracy": value},
-        chance=0.1,
-        parameters=1,
-        steps=1,
-        epochs=1,
-        wall_seconds=1.0,
-        samples_per_second=1.0,
-        peak_memory_bytes=1,
-        device="cpu",
-        hash="0",
-        recipe={},
-        overrides=list(overrides),
-        data_fingerprint="",
-        data_sizes={},
-        code="",
-        packages={},
-        command="",
-        finished="",
-    )
+def rows(records: list[Record], scale: str = "mini") -> list[Row]:
+    return make_results(LRA, scale, records).ours
+
+
+def texts(records: list[Record]) -> dict[str, str]:
+    """Return the text of ListOps in each row, by the name of the row."""
+    results = make_results(LRA, "mini", records)
+    return {row.model: row_texts(results, row)[2] for row in results.ours}
 
 
 def test_mean_and_deviation_are_over_seeds() -> None:
-    results = make_results(LRA, "mini", [_record("listops", v, seed) for seed, v in enumerate((0.50, 0.52, 0.57))])
-    [row] = results.ours
+    [row] = rows([record("listops", v, seed=seed) for seed, v in enumerate((0.50, 0.52, 0.57))])
     value = row.values["listops"]
     assert value.mean == pytest.approx(53.0)
     assert value.std == pytest.approx(3.605551275)
@@ -55,60 +33,109 @@ def test_mean_and_deviation_are_over_seeds() -> None:
 
 def test_average_needs_every_task() -> None:
     values = dict(zip(LRA.tasks, (0.6, 0.8, 0.9, 0.88, 0.94, 0.5), strict=True))
-    [row] = make_results(LRA, "mini", [_record(task, value) for task, value in values.items()]).ours
+    [row] = rows([record(task, value) for task, value in values.items()])
     assert row.average is not None
     assert row.average.mean == pytest.approx(100 * sum(values.values()) / 6)
 
 
 def test_scales_and_changed_recipes_do_not_mix() -> None:
     records = [
-        _record("listops", 0.5, scale="smoke"),
-        _record("listops", 0.6),
-        _record("listops", 0.7, overrides=("optimizer.lr=1.0",)),
+        record("listops", 0.5, scale="smoke"),
+        record("listops", 0.6),
+        record("listops", 0.7, overrides=["optimizer.lr=1.0"]),
     ]
-    assert [row.values["listops"].mean for row in make_results(LRA, "smoke", records).ours] == [50.0]
-    rows = make_results(LRA, "mini", records).ours
-    assert {row.model: row.values["listops"].mean for row in rows} == {"s4d": 60.0, "s4d optimizer.lr=1.0": 70.0}
-    assert not make_results(LRA, "paper", records).ours
+    assert [row.values["listops"].mean for row in rows(records, "smoke")] == [50.0]
+    assert {row.model: row.values["listops"].mean for row in rows(records)} == {
+        "s4d": 60.0,
+        "s4d optimizer.lr=1.0": 70.0,
+    }
+    assert not rows(records, "paper")
 
 
-def test_every_form_holds_own_and_published_rows() -> None:
-    results = make_results(LRA, "mini", [_record("listops", 0.5)])
-    for text in (as_markdown(results), as_csv(results), as_json(results)):
-        assert "50.0" in text
-        assert "60.47" in text
-    assert {row["scale"] for row in csv.DictReader(as_csv(results).splitlines())} == {"mini", "paper"}
-    assert json.loads(as_json(results))["published"][0]["source"]
+def recipes(*each: dict[str, Any]) -> list[Record]:
+    """Return records of one model and no words, with the recipes given, a later one newer."""
+    return [
+        record("listops", 0.1 * (n + 1), recipe={"seed": 0, **recipe}, hash=f"{n:08}", finished=f"2026-01-0{n + 1}")
+        for n, recipe in enumerate(each)
+    ]
 
 
-def test_printed_averages_follow_from_their_tasks() -> None:
-    """Every average that a paper prints is recomputed under the convention that the file names."""
-    with (published_root() / "lra.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    checked = 0
-    for printed in (row for row in rows if row["task"] == "avg"):
-        tasks = {r["task"]: r["value"] for r in rows if r["model"] == printed["model"] and r["task"] in LRA.tasks}
-        assert len(tasks) == 6
-        if printed["averaging"] == "failed task left out":
-            numbers = [float(value) for value in tasks.values() if value != "chance"]
-        else:
-            numbers = [50.0 if value == "chance" else float(value) for value in tasks.values()]
-        assert sum(numbers) / len(numbers) == pytest.approx(float(printed["value"]), abs=0.051), printed["model"]
-        checked += 1
-    assert checked >= 10
+def test_runs_of_several_recipes_are_rows_that_say_what_differs() -> None:
+    """The newest one has the plain name."""
+    old = {"optimizer": {"lr": 0.5, "name": "adam"}}
+    new = {"optimizer": {"lr": 0.1, "name": "adam"}}
+    assert texts(recipes(old, new)) == {"s4d": "20.00", "s4d [optimizer.lr=0.5]": "10.00"}
+    gone = {"optimizer": {"lr": 0.1, "name": "adam", "eps": 1}}
+    assert texts(recipes(old, gone, new)) == {
+        "s4d": "30.00",
+        "s4d [optimizer.eps=1]": "20.00",
+        "s4d [optimizer.lr=0.5]": "10.00",
+    }
 
 
-def test_published_rows_count_a_failure_at_chance() -> None:
-    rows = {row.model: row for row in published_rows(LRA)}
-    assert rows["S4D-Lin"].values["path-x"] == 50.0
-    assert rows["S4D-Lin"].chance == {"path-x"}
-    assert not rows["S4D-LegS"].chance
+def test_runs_on_other_data_are_rows_of_their_own() -> None:
+    one, two = recipes({}, {})
+    two = dataclasses.replace(two, data_fingerprint="0123456789abcdef", seed=1)
+    one = dataclasses.replace(one, data_fingerprint="fedcba9876543210")
+    assert texts([one, two]) == {"s4d": "20.00", "s4d [data fedcba98]": "10.00"}
 
 
-def test_records_are_read_back_and_damage_is_named(tmp_path: Path) -> None:
-    record = _record("listops", 0.5)
-    record.write(tmp_path)
-    assert list(find_records(tmp_path)) == [record]
-    (tmp_path / "record.json").write_text('{"benchmark": "lra"')
-    with pytest.raises(UserError, match=r"record\.json is not a record"):
-        list(find_records(tmp_path))
+def test_the_code_of_a_layer_is_part_of_its_recipe() -> None:
+    one, two = recipes({"source_digest": "aa"}, {"source_digest": "bb"})
+    assert texts([one, two]) == {"s4d": "20.00", 's4d [source_digest="aa"]': "10.00"}
+
+
+def test_the_same_seed_counts_once_and_the_earliest_run_counts() -> None:
+    one, two = recipes({}, {})
+    assert texts([two, one]) == {"s4d": "10.00"}
+
+
+def test_a_task_whose_recipe_changed_does_not_take_its_model_apart() -> None:
+    """Other tasks of the model stay in the plain row."""
+    old, new = recipes({"optimizer": {"lr": 0.5}}, {"optimizer": {"lr": 0.1}})
+    text = record("text", 0.8, recipe={"optimizer": {"lr": 0.7}})
+    plain, other = rows([old, new, text])
+    assert (plain.model, set(plain.values)) == ("s4d", {"listops", "text"})
+    assert (other.model, set(other.values)) == ("s4d [optimizer.lr=0.5]", {"listops"})
+
+
+def test_a_run_that_diverged_is_named_and_has_no_number() -> None:
+    assert texts([record(value=None)]) == {"s4d": "diverged"}
+    assert texts([record(value=None), record(value=None, seed=1)]) == {"s4d": "2 diverged"}
+
+
+def test_one_of_three_seeds_diverged() -> None:
+    records = [record(value=0.5), record(value=0.6, seed=1), record(value=None, seed=2)]
+    [row] = rows(records)
+    value = row.values["listops"]
+    assert (value.mean, value.n, value.diverged, row.seeds) == (pytest.approx(55.0), 2, 1, "3")
+    assert texts(records) == {"s4d": "55.00 ± 7.07 (1 of 3 diverged)"}
+
+
+def test_a_model_that_diverged_on_a_task_has_no_average() -> None:
+    values = dict(zip(LRA.tasks, (0.6, 0.8, 0.9, 0.88, 0.94, None), strict=True))
+    [row] = rows([record(task, value) for task, value in values.items()])
+    assert row.average is None
+
+
+def test_a_point_of_a_sweep_that_diverged_is_not_chosen() -> None:
+    points = [
+        record(
+            value=value,
+            recipe={"optimizer": {"lr": lr}},
+            overrides=[f"optimizer.lr={lr}"],
+            sweep=["optimizer.lr"],
+            hash=f"{lr}",
+        )
+        for lr, value in ((0.1, 0.4), (0.2, 0.5), (9.0, None))
+    ]
+    results = make_results(LRA, "mini", points)
+    assert results.notes == ["s4d on ListOps: optimizer.lr=0.2, the best of 2 in validation"]
+    assert [row.model for row in make_points(LRA, "mini", points).ours] == [
+        "s4d optimizer.lr=0.1",
+        "s4d optimizer.lr=0.2",
+    ]
+
+
+def test_a_task_that_is_no_longer_declared_is_left_out() -> None:
+    assert not rows([record("listops-2019")])

@@ -7,26 +7,9 @@ import pytest
 import torch
 from ssm_bench.fit import interface
 from ssm_bench.training.losses import metrics, target_sums
-from ssm_data.contract import Spec
 from ssm_models.model import build_model
 from ssm_models.zoo import ZOO
-from ssm_testing.runs import random_batch
-
-SPEC = Spec(
-    tokens=True,
-    d_input=5,
-    d_output=5,
-    target="class",
-    l_max=12,
-    l_output=0,
-    lengths=False,
-    pair=False,
-    stream=False,
-    metric="accuracy",
-    chance=0.2,
-    sizes={"train": 40, "val": 8, "test": 8},
-    fingerprint="",
-)
+from ssm_testing.runs import SPEC, random_batch
 
 
 def test_class_sums_leave_out_positions_without_target() -> None:

@@ -12,7 +12,7 @@ def read_json(file: Path) -> Any:
     """Return the content of a JSON file, or None if it does not exist or is damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
 
 

@@ -178,7 +178,7 @@ def _adapter() -> Any:
 def _schema(data: bytes) -> int:
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return 0
     schema = content.get("schema") if isinstance(content, Mapping) else None
     return schema if isinstance(schema, int) else 0
