@@ -36,13 +36,11 @@ def benchmark_folder(tmp_path, monkeypatch):
     root = tmp_path / "benchmarks"
     shutil.copytree(catalog.benchmarks_root() / "lra", root / "lra")
     meta = yaml.safe_load((root / "lra" / "benchmark.yaml").read_text())
-    meta["tasks"] = {task: meta["tasks"].get(task, meta["tasks"]["image"]) for task in TASKS}
-    (root / "lra" / "benchmark.yaml").write_text(yaml.safe_dump(meta))
+    (root / "lra" / "benchmark.yaml").write_text(yaml.safe_dump(meta | {"tasks": list(TASKS)}))
     for task, data in TASKS.items():
-        text = "# @package _global_\n" + yaml.safe_dump({"task": task, "data": data})
-        (root / "lra" / "task" / f"{task}.yaml").write_text(text)
-    for family in (root / "lra" / "recipe").iterdir():
-        shutil.copy(family / "image.yaml", family / "music.yaml")
+        kind = task if task in meta["tasks"] else "image"
+        declared = yaml.safe_load((catalog.benchmarks_root() / "lra" / f"{kind}.yaml").read_text())
+        (root / "lra" / f"{task}.yaml").write_text(yaml.safe_dump(declared | {"data": data}))
     monkeypatch.setattr(catalog, "benchmarks_root", lambda: root)
     return root
 
