@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+#: A tensor, or a tuple of states; None for a layer that carries nothing.
 State = Any
-"""A tensor, or a tuple of states; None where a layer carries nothing."""
+#: A function of a sample (B, H) and a state that gives the output (B, H) and the next state.
 Stepper = Callable[[Tensor, State], tuple[Tensor, State]]
-"""Maps a sample (B, H) and a state to the output (B, H) and the next state."""
 
 
 class SequenceLayer(nn.Module):
@@ -27,37 +27,60 @@ class SequenceLayer(nn.Module):
         """Run over a sequence.
 
         Args:
-            u: input (B, L, H).
-            state: the state before the first sample, or None for rest. The state after the last one is
-                returned only where one was given: a plain forward does not pay for it.
-            lengths: integers (B,); what lies beyond a sequence's length counts as zero.
-            rate: the input's sampling interval in units of the one that the layer was trained at (2 for
-                every second sample).
+            u: input, real (B, L, H).
+            state: the state before the first sample; None for a sequence that starts from zero. The state after the
+                last sample is returned only if one is given here, because it costs time.
+            lengths: integers (B,); positions beyond the length of a sequence count as zero.
+            rate: the sampling interval of the input, in units of the interval that the layer was trained at: 2 for
+                every second sample.
 
         Returns:
-            Output (B, L, d_output) and the next state or None.
+            Output (B, L, d_output), and the next state or None.
         """
         raise NotImplementedError
 
     def initial_state(self, batch_size: int) -> State:
-        """The state at rest."""
+        """Return the state before the first sample of a sequence.
+
+        Raises:
+            NotImplementedError: the layer cannot step; the message says why.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot step: {self.why_not_causal()}")
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        """The recurrence with all that does not change between steps computed once."""
+        """Return the recurrence as a function of a sample and a state.
+
+        All that does not change between steps is computed once, here.
+
+        Raises:
+            NotImplementedError: the layer cannot step; the message says why.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot step: {self.why_not_causal()}")
 
     def step(self, u: Tensor, state: State, *, rate: float = 1.0) -> tuple[Tensor, State]:
-        """One sample: ``u`` (B, H) and a state to the output (B, d_output) and the next state.
+        """Run one step.
 
         For many samples, keep a :meth:`stepper`.
+
+        Args:
+            u: one sample, real (B, H).
+            state: the state before it.
+            rate: see :meth:`forward`.
+
+        Returns:
+            Output (B, d_output), and the next state.
         """
         return self.stepper(rate)(u, state)
 
     def why_not_causal(self) -> str:
-        """The sentence that tells why the layer has no recurrent form."""
+        """Return why the layer has no recurrent form, as the end of a sentence."""
         return "it defines no recurrence."
 
     def refuse_state(self, state: State) -> None:
+        """Refuse a state that is given to a layer without one.
+
+        Raises:
+            ValueError: the state is not None.
+        """
         if state is not None:
             raise ValueError(f"{type(self).__name__} carries no state: {self.why_not_causal()}")

@@ -25,11 +25,11 @@ def build_backbone(config: StackConfig) -> SequenceLayer:
 
 
 class SequenceModel(nn.Module):
-    """Classifies or regresses sequences.
+    """Classify or regress sequences.
 
     Args:
-        backbone: (B, L, d_model) to the same shape.
-        config: width, and how to summarise a sequence.
+        backbone: maps (B, L, d_model) to the same shape.
+        config: gives the width, and how a sequence is summarised.
         io: what the task feeds in and wants back.
     """
 
@@ -40,40 +40,47 @@ class SequenceModel(nn.Module):
         self.decoder = make_decoder(config, io)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, rate: float = 1.0) -> Tensor:
-        """Give the task's numbers.
+        """Return the outputs of the task.
 
         Args:
-            x: tokens (B, L), or a real signal (B, L, d_input), or (B, L1, ..., Ld, d_input) over several axes; 2B
-                rows for pairs.
-            lengths: integers, one a row: what lies beyond is padding.
-            rate: see :class:`ssm_models.contract.SequenceLayer`.
+            x: tokens (B, L), or a real signal (B, L, d_input), or (B, L1, ..., Ld, d_input) over several axes; 2B rows
+                for pairs.
+            lengths: integers, one for each row: positions beyond it are padding.
+            rate: see :meth:`ssm_models.contract.SequenceLayer.forward`.
 
         Returns:
-            (B, d_output), or (B, l_output, d_output) where positions have outputs.
+            (B, d_output); (B, l_output, d_output) if positions have outputs.
         """
         y, _ = self.backbone(self.encoder(x), lengths=lengths, rate=rate)
         return self.decoder(y, lengths)
 
     def chunk(self, x: Tensor, state: State, *, rate: float = 1.0) -> tuple[Tensor, State]:
-        """As ``forward``, for a piece of a stream: from the state before it to the state after it.
+        """Run :meth:`forward` over a chunk of a stream.
 
-        The first state is ``backbone.initial_state(batch_size)``.
+        Args:
+            x: the chunk.
+            state: the state before it; that of the first chunk is ``backbone.initial_state(batch_size)``.
+            rate: see :meth:`forward`.
+
+        Returns:
+            The outputs, and the state after the chunk.
         """
         y, state = self.backbone(self.encoder(x), state, rate=rate)
         return self.decoder(y), state
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        """As a layer's: tokens (B,) or samples (B, d_input), and a state, to (B, d_output) and the next state.
+        """Return a function of a sample and a state that gives the output of a sequence which ends there.
 
-        The output is that of a sequence which ends there. The first state is ``backbone.initial_state(batch_size)``.
+        The function maps tokens (B,) or samples (B, d_input), and a state, to (B, d_output) and the next state. The
+        first state is ``backbone.initial_state(batch_size)``.
 
         Raises:
-            ValueError: the decoder looks at more than the last position, or the backbone cannot step.
+            ValueError: the decoder uses more than the last position, or the backbone cannot step.
         """
         decoder = self.decoder
         if not isinstance(decoder, PositionDecoder | SequenceDecoder) or getattr(decoder, "mode", "last") != "last":
             raise ValueError(
-                "Outputs of single samples need a decoder that looks at the last position alone: that of l_output, or "
+                "Outputs of single samples need a decoder that uses the last position alone: that of l_output, or "
                 "decoder=last without pairs."
             )
         backbone_step = self.backbone.stepper(rate)
@@ -86,7 +93,7 @@ class SequenceModel(nn.Module):
 
 
 def make_decoder(config: StackConfig, io: Interface) -> nn.Module:
-    """The decoder that a task asks for."""
+    """Return the decoder that a task asks for."""
     if io.l_output:
         return PositionDecoder(config.d_model, io.d_output, io.l_output)
     kind = RetrievalDecoder if io.pair else SequenceDecoder

@@ -1,4 +1,4 @@
-"""Optimiser groups from the parameters' own options, and learning rate schedules by step."""
+"""Groups of parameters for an optimiser, and learning rate schedules that change at every step."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from torch.optim.lr_scheduler import LambdaLR
 def parameter_groups(
     model: nn.Module, lr: float, weight_decay: float, *, decay_norms_and_biases: bool = False
 ) -> list[dict[str, Any]]:
-    """The parameters in groups of equal learning rate and weight decay, ready for an optimiser.
+    """Return the parameters of a model in groups of equal learning rate and weight decay, as an optimiser takes them.
 
-    A parameter's attribute ``optim`` (see :func:`ssm_models.parameters.register`) goes before
-    the run's values.
+    The attribute ``optim`` of a parameter (see :func:`ssm_models.parameters.register`) goes before the values of the
+    run.
 
     Args:
         model: its parameters that require a gradient are taken, each once.
-        lr: for parameters that name none.
-        weight_decay: likewise.
-        decay_norms_and_biases: also decay biases and the weights of norms and embeddings of the backbone
-            (the recipes of the S4 and S4D papers do). Encoder and decoder always decay.
+        lr: learning rate of parameters that have none of their own.
+        weight_decay: weight decay of parameters that have none of their own.
+        decay_norms_and_biases: also decay biases and the weights of norms and embeddings of the backbone, as the
+            recipes of the S4 and S4D papers do. Encoder and decoder always decay.
     """
     undecayed = set() if decay_norms_and_biases else _norms_and_biases(getattr(model, "backbone", model))
     groups: dict[tuple[float, float], list[Parameter]] = {}
@@ -48,17 +48,17 @@ def _norms_and_biases(module: nn.Module) -> set[int]:
 
 
 def constant(optimizer: Optimizer, warmup_steps: int = 0) -> LambdaLR:
-    """Linear warm-up, then each group's own learning rate."""
+    """Return linear warm-up, then each group's own learning rate."""
     return _schedule(optimizer, warmup_steps, lambda step: 1.0)
 
 
 def linear_warmup(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LambdaLR:
-    """Linear warm-up, then linear decay to 0 at ``total_steps``."""
+    """Return linear warm-up, then linear decay to 0 at ``total_steps``."""
     return _schedule(optimizer, warmup_steps, lambda step: max(0.0, 1 - _progress(step, warmup_steps, total_steps)))
 
 
 def cosine_warmup(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LambdaLR:
-    """Linear warm-up, then half a cosine to 0 at ``total_steps``."""
+    """Return linear warm-up, then half a cosine down to 0 at ``total_steps``."""
     return _schedule(
         optimizer,
         warmup_steps,
@@ -67,7 +67,7 @@ def cosine_warmup(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> 
 
 
 def multistep(optimizer: Optimizer, milestones: Sequence[int], gamma: float) -> LambdaLR:
-    """Each group's own learning rate, times ``gamma`` at each of the given steps."""
+    """Return each group's own learning rate, multiplied by ``gamma`` at each of the given steps."""
     return _schedule(optimizer, 0, lambda step: gamma ** sum(step >= milestone for milestone in milestones))
 
 

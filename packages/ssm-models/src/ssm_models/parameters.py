@@ -9,14 +9,16 @@ from torch.nn import functional as F
 
 from ssm_models.config import Transform
 
+#: The smallest initial value of a transformed parameter.
 _FLOOR = 1e-4
 
+#: The functions that a configuration can name; each acts on every element.
 TRANSFORMS: dict[Transform, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
     "exp": torch.exp,
     "softplus": F.softplus,
     "sigmoid": torch.sigmoid,
-    # The floor keeps a mode alive whose parameter turned negative.
+    # The floor keeps a mode alive if its parameter becomes negative.
     "relu": lambda x: F.relu(x) + _FLOOR,
 }
 
@@ -30,17 +32,27 @@ _INVERSES: dict[Transform, Callable[[Tensor], Tensor]] = {
 
 
 def inverse(value: Tensor, transform: Transform) -> Tensor:
-    """The parameter whose transform is ``value``, raised to 1e-4 where it is smaller."""
+    """Return the parameter whose transform is ``value``, which is raised to 1e-4 if it is smaller.
+
+    Raises:
+        ValueError: the transform cannot reach the value.
+    """
     if transform == "sigmoid" and bool((value >= 1).any()):
         raise ValueError("A sigmoid stays below 1 and cannot start from larger values; use exp or softplus.")
     return _INVERSES[transform](value.clamp_min(_FLOOR))
 
 
 def register(module: nn.Module, name: str, value: Tensor, *, lr: float | None = None, wd: float | None = None) -> None:
-    """Give ``module`` a parameter in the default dtype, with its own learning rate and weight decay.
+    """Give a module a parameter in the default dtype, with its own learning rate and weight decay.
 
-    They travel as the attribute ``optim`` of the parameter; :func:`ssm_models.optim.parameter_groups`
-    reads them. None: the run's. A learning rate of 0 makes the value a buffer.
+    They travel as the attribute ``optim`` of the parameter, which :func:`ssm_models.optim.parameter_groups` reads.
+
+    Args:
+        module: gets the parameter; a buffer if the learning rate is 0.
+        name: of the parameter.
+        value: its initial value.
+        lr: its learning rate; None: that of the run.
+        wd: its weight decay; None: that of the run.
     """
     value = value.detach().to(torch.get_default_dtype()).clone()
     if lr == 0:

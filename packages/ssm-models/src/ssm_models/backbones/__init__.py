@@ -1,1 +1,1 @@
-"""Backbones: sequence layers put together."""
+"""Backbones: they put sequence layers together, and are sequence layers themselves."""

@@ -1,4 +1,4 @@
-"""SaShiMi: S4 layers at several time scales, causal all the way."""
+"""SaShiMi: S4 layers at several time scales, all causal."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,20 +20,20 @@ from ssm_models.modules.activations import ACTIVATIONS
 from ssm_models.modules.norms import LayerNorm
 from ssm_models.modules.padding import mask_padding
 
+#: A function that runs blocks over a chunk, as :func:`_chain` does. It takes the blocks, the input (B, L, H), the
+#: states, lengths and skips, and gives the values before, between and after the blocks and their next states.
 Chain = Callable[..., tuple[list[Tensor], State]]
-"""Runs blocks one after another over a chunk, as :func:`_chain` does: blocks, input (B, L, H), their states, lengths
-and skips to the values before, between and after them and their next states."""
 
 
 class Scale(nn.Module):
-    """The blocks of one time scale, and the maps to and from the next coarser one.
+    """The blocks of one time scale, and the maps to the next coarser one and back.
 
     Args:
         before: blocks before the map to the coarser scale.
         after: blocks after the map back.
-        width: H of this scale; the coarser one's is ``config.expand`` times as large.
-        factor: samples that become one.
-        config: the options.
+        width: H of this scale; that of the coarser one is ``config.expand`` times as large.
+        factor: how many samples become one.
+        config: the options of the backbone.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ class Scale(nn.Module):
         self.after = nn.ModuleList(after)
 
     def coarsen(self, x: Tensor) -> Tensor:
-        """(B, L, H) to (B, L / factor, expand H)."""
+        """Map (B, L, H) to (B, L / factor, expand H)."""
         return self.activation(self.down(x.unflatten(1, (-1, self.factor)).mT.flatten(-2)))
 
     def refine(self, x: Tensor) -> Tensor:
-        """(B, L, expand H) to (B, factor L, H)."""
+        """Map (B, L, expand H) to (B, factor L, H)."""
         return self.activation(self.up(x)).unflatten(-1, (-1, self.factor)).mT.flatten(1, 2)
 
 
 class Sashimi(SequenceLayer):
-    """Down to coarser time scales, through blocks at the coarsest, and back up through blocks at each.
+    """Go down to coarser time scales, through blocks at the coarsest one, and back up through blocks at each scale.
 
-    A sample of a coarser scale stands for ``pool`` finer ones, which must all have been seen; what it says
-    reaches the fine samples that follow them, so that the whole is causal. The state of a scale is (states of the
-    blocks before, fine samples seen since the last coarse one, the coarser scale's state, what the last coarse
-    sample says to the fine ones after it, states of the blocks after).
+    A sample of a coarser scale is made of ``pool`` finer ones. What is computed from it is added to the fine samples
+    that follow these, so that the whole is causal. The state of a scale is a tuple: the states of the blocks before,
+    the fine samples since the last coarse one, the state of the coarser scale, what the last coarse sample adds to the
+    fine ones after it, and the states of the blocks after.
 
-    Source: "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), section 4.2; the U-Net is
-    that of the authors' code. Its interpolation of left-out samples is not here, as it takes the sample that follows.
+    Source: "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), section 4.2. The U-Net is that of
+    the authors' code, without its interpolation of left-out samples, which uses the sample that follows.
 
     Args:
         config: the options.
@@ -142,7 +142,7 @@ class Sashimi(SequenceLayer):
         return step
 
     def _descend(self, i: int, x: Tensor, state: State, lengths: Tensor | None, chain: Chain) -> tuple[Tensor, State]:
-        """Scale i and all coarser ones: (B, L, H) to the same shape, and the state where one was given."""
+        """Run scale i and all coarser ones: (B, L, H) to the same shape, and the next state if one is given."""
         if i == len(self.scales):
             (*_, y), states = chain(self.center, x, state, lengths)
             return x + y, None if state is None else states
@@ -174,7 +174,7 @@ class Sashimi(SequenceLayer):
 def _chain(
     rate: float, blocks: nn.Module, x: Tensor, states: State, lengths: Tensor | None, skips: Sequence[Tensor] = ()
 ) -> tuple[list[Tensor], State]:
-    """The values before, between and after blocks, and the blocks' next states.
+    """Return the values before, between and after blocks, and the next states of the blocks.
 
     The last of ``skips`` is added to the output of the first block, and so on.
     """

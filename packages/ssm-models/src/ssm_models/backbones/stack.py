@@ -1,4 +1,4 @@
-"""The isotropic backbone: a stack of residual blocks around any sequence layer."""
+"""The isotropic backbone: residual blocks around any sequence layer, one after another."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -16,12 +16,12 @@ from ssm_models.modules.norms import Norm, make_norm
 
 
 class ResidualBlock(SequenceLayer):
-    """``u + layer(norm(u))`` (prenorm) or ``norm(u + layer(u))``, with dropout on the branch.
+    """Return ``u + layer(norm(u))`` (prenorm) or ``norm(u + layer(u))``, with dropout on the branch.
 
     Args:
         layer: the layer.
         d_model: its width.
-        config: norm and dropout.
+        config: gives norm and dropout.
 
     Raises:
         ValueError: the layer gives another width.
@@ -55,7 +55,7 @@ class ResidualBlock(SequenceLayer):
         return self.around(self.layer.stepper(rate))
 
     def around(self, layer_step: Stepper) -> Stepper:
-        """The block's step for a step of its layer."""
+        """Return the step of the block for a step of its layer."""
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
             y = self.norm.step(u) if self.prenorm else u
@@ -77,13 +77,13 @@ def build_stack(config: StackConfig) -> "ResidualStack":
 
 
 class ResidualStack(SequenceLayer):
-    """Residual blocks one after another; a final norm where they normalise first.
+    """Residual blocks one after another, with a final norm if they normalise first.
 
-    The state is a tuple of the blocks' states.
+    The state is a tuple of the states of the blocks.
 
     Args:
-        layers: the layers, one a block.
-        config: the stack's options.
+        layers: the layers, one for each block.
+        config: gives width, norm and dropout.
     """
 
     def __init__(self, layers: Sequence[SequenceLayer], config: StackConfig) -> None:
@@ -114,13 +114,16 @@ class ResidualStack(SequenceLayer):
         return step
 
 
+#: A function of a sample (B, H), the states of blocks and, if there are any, skips. It gives the values before, between
+#: and after the blocks, and their next states. The last skip is added to the output of the first block, and so on.
 ChainStep = Callable[..., tuple[list[Tensor], tuple[State, ...]]]
-"""Maps a sample (B, H), the blocks' states and, if any, skips to the values before, between and after the blocks and
-the next states. The last skip is added to the output of the first block, and so on."""
 
 
 def chain_stepper(blocks: Sequence[ResidualBlock], rate: float) -> ChainStep:
-    """Steps through blocks one after another; the recurrences of equal S4 layers advance together."""
+    """Return a step through blocks one after another.
+
+    The recurrences of equal S4 layers advance together, in a :class:`ssm_core.recurrence.bank.Bank`.
+    """
     alike: dict[tuple[int, ...], list[tuple[int, S4Layer, Recurrence]]] = {}
     steps: dict[int, Stepper] = {}
     for i, block in enumerate(blocks):
@@ -161,6 +164,10 @@ def chain_stepper(blocks: Sequence[ResidualBlock], rate: float) -> ChainStep:
 
 
 def _responder(layer: S4Layer, direct: Tensor) -> Stepper:
-    """A step that takes the predicted output for a state, and gives the recurrence's input for the next one."""
+    """Return a step of a layer whose recurrence a bank advances.
+
+    The step takes the predicted output in place of the state, and gives the input of the recurrence in place of the
+    next state.
+    """
     direct = direct + layer.D
     return lambda u, predicted: layer.respond(u, predicted, direct)

@@ -1,1 +1,1 @@
-"""Configurations and parameters of other implementations, in the terms of this one."""
+"""Settings and parameters of other implementations become configurations and parameters of this one."""

@@ -1,4 +1,4 @@
-"""The S4 authors' code (state-spaces/s4, version 4): its settings and parameter names in our terms."""
+"""The S4 authors' code (state-spaces/s4, version 4): its settings and parameters become ours."""
 
 import re
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from ssm_models.config.kernels import DIAGONAL_OPTIONS, KERNELS, is_diagonal
 
 Layer = TypeVar("Layer", S4LayerConfig, S4NDLayerConfig)
 
+#: Our kernels by the modes of the reference.
 _KERNELS = {
     **dict.fromkeys(("dplr", "nplr", "s4"), "dplr"),
     **dict.fromkeys(("diag", "s4d"), "diagonal"),
@@ -21,22 +22,24 @@ _KERNELS = {
     "conv": "free",
     "ema": "ema",
 }
+#: Our words by those of the reference.
 _RENAMED = {"measure": "init", "postact": "final_act", "efficient_bidirectional": "share_channels"}
 _ACTIVATIONS = {None: "none", "id": "none", "identity": "none", "linear": "none", "swish": "silu"}
+#: Settings that change no number.
 _WITHOUT_EFFECT = {"_name_", "backend", "verbose", "transposed", "layer", "dtype", "diagonalize_precision"}
-# What is known only as not set.
+#: Settings that have no counterpart here, with the only value that is accepted.
 _OFF: dict[str, Any] = {"weight_norm": False, "initializer": None, "comp": False, "force_real": False}
 
 
 def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) -> S4LayerConfig:
-    """The layer that the settings of ``S4Block`` describe.
+    """Return the layer that the settings of ``S4Block`` describe.
 
     Args:
-        settings: in the reference's vocabulary; what is absent takes the reference's class default.
-        l_kernel: the length that the C of a DPLR kernel is tied to (the state dict's ``l_kernel``).
+        settings: in the words of the reference; an absent one has the default of the reference's class.
+        l_kernel: the length that the C of a DPLR kernel is tied to, the entry ``l_kernel`` of the state dict.
 
     Raises:
-        ValueError: a setting that has no counterpart here, or a value that is refused.
+        ValueError: a setting has no counterpart here, or its value is refused.
     """
     options = _options(settings)
     if options["kernel"] == "dplr":
@@ -45,7 +48,7 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
 
 
 def s4nd_layer_config(settings: Mapping[str, Any]) -> S4NDLayerConfig:
-    """The layer that the settings of ``S4ND`` describe, likewise."""
+    """Return the layer that the settings of ``S4ND`` describe; see :func:`layer_config`."""
     settings = {"final_act": None, "bidirectional": True, **settings}
     settings.pop("contract_version", None)  # two ways to compute the same
     size = settings.pop("l_max", None)
@@ -59,7 +62,7 @@ def s4nd_layer_config(settings: Mapping[str, Any]) -> S4NDLayerConfig:
 
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of our configurations that the reference's settings name or leave to its defaults."""
+    """Return our flat options for the settings of the reference and its defaults."""
     settings = dict(settings)
     settings.update(settings.pop("init_args", None) or {})
     mode = settings.pop("mode", "dplr")
@@ -91,10 +94,10 @@ def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _idle(options: Mapping[str, Any]) -> set[str]:
-    """What the reference takes in such a combination and does not use; our configurations would refuse it.
+    """Return the options that the reference takes in such a combination and does not use; ours would refuse them.
 
-    It fails itself on the options of a diagonal with a HiPPO measure and the reverse, and on a few that a kernel
-    does not know; those are left to be refused.
+    The reference fails on the options of a diagonal with a HiPPO measure, on the reverse, and on a few options that a
+    kernel does not know. These are not among the returned ones, so that our configurations refuse them.
     """
     kernel, init = options["kernel"], options.get("init", "legs")
     known = {each.name for each in fields(KERNELS[kernel])}
@@ -115,6 +118,7 @@ def _idle(options: Mapping[str, Any]) -> set[str]:
 
 
 def _build(cls: type[Layer], options: dict[str, Any]) -> Layer:
+    """Return the layer of flat options; refuse those that we do not have."""
     known = {"kernel", *(each.name for part in (S4LayerConfig, cls, *KERNELS.values()) for each in fields(part))}
     unknown = sorted(options.keys() - known)
     if unknown:
@@ -123,14 +127,15 @@ def _build(cls: type[Layer], options: dict[str, Any]) -> Layer:
 
 
 def parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of ``S4Block`` or of a stack of them, under our names and in our shapes.
+    """Return the state dict of ``S4Block``, or of a stack of them, under our names and in our shapes.
 
-    The reference writes a dense system in complex numbers; ours is the same one in a real basis.
+    The reference writes a dense system in complex numbers; ours is the same system in a real basis.
     """
     return {_name(key): _value(key, value, state) for key, value in state.items()}
 
 
 def _value(key: str, value: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+    """Return a value of the state dict in our shape."""
     prefix, separator, name = key.rpartition("kernel.")
     if not separator:
         return value
@@ -142,10 +147,10 @@ def _value(key: str, value: Tensor, state: Mapping[str, Tensor]) -> Tensor:
 
 
 def _real_basis(name: str, value: Tensor, *, complex_pairs: bool) -> Tensor:
-    """A (S, N, N, 2), B (S, N, 2) or C (C, H, N, 2) of a dense system as a real tensor.
+    """Return A (S, N, N, 2), B (S, N, 2) or C (C, H, N, 2) of a dense system as a real tensor.
 
-    Where the second half of the state is the conjugate of the first, the real state is the first half's real
-    and imaginary parts; otherwise the system is real as it stands.
+    If the second half of the state is the conjugate of the first, the real state is the real and imaginary parts of the
+    first half. Otherwise the system is real already.
     """
     value = torch.view_as_complex(value.contiguous())
     if complex_pairs:
@@ -157,12 +162,12 @@ def _real_basis(name: str, value: Tensor, *, complex_pairs: bool) -> Tensor:
 
 
 def minimal_s4d_config(d_state: int) -> S4LayerConfig:
-    """The layer of the reference's stand-alone S4D: zero-order hold, B = 1."""
+    """Return the layer of the stand-alone S4D of the reference: zero-order hold, B = 1."""
     return S4LayerConfig(kernel=DiagonalConfig(disc="zoh", init="diag-lin", d_state=d_state, lr={"B": 0.0}))
 
 
 def minimal_s4d_parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the stand-alone S4D, under our names and in our shapes."""
+    """Return the state dict of the stand-alone S4D under our names and in our shapes."""
     C = state["kernel.C"]
     return {
         "D": state["D"][None],
@@ -177,6 +182,7 @@ def minimal_s4d_parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _name(key: str) -> str:
+    """Return our name of a parameter."""
     key = re.sub(r"(^|\.)layer\.(D$|kernel\.)", r"\1\2", key)
     key = re.sub(r"(input_linear|output_linear|input_gate|output_gate)\.0\.", r"\1.", key)
     key = key.replace("norm.norm.", "norm.")
@@ -184,11 +190,11 @@ def _name(key: str) -> str:
 
 
 def sashimi_parameters(state: Mapping[str, Tensor], config: SashimiConfig) -> dict[str, Tensor]:
-    """The state dict of a SaShiMi backbone or of its U-Net, under our names and in our shapes.
+    """Return the state dict of a SaShiMi backbone or of its U-Net, under our names and in our shapes.
 
     Args:
-        state: of the reference's backbones, or of its stand-alone file, which has convolutions of width 1.
-        config: the model's options; they tell which of its layers the numbers in a name mean.
+        state: of the backbones of the reference, or of its stand-alone file, which has convolutions of width 1.
+        config: the options of the model; the numbers in names depend on its numbers of layers.
     """
     renamed = {_sashimi_name(key, config): value for key, value in state.items()}
     return {
@@ -198,6 +204,7 @@ def sashimi_parameters(state: Mapping[str, Tensor], config: SashimiConfig) -> di
 
 
 def _sashimi_name(key: str, config: SashimiConfig) -> str:
+    """Return the name of a parameter with our numbers of scales and blocks."""
     blocks, coarsest = config.n_layers * (2 if config.ff else 1), len(config.pool) - 1
     if match := re.match(r"c_layers\.(.*)", key):
         key = f"center.{match[1]}"
@@ -215,7 +222,7 @@ def _sashimi_name(key: str, config: SashimiConfig) -> str:
 
 
 def _per_parameter(kernel: str, value: float | Mapping[str, float] | None) -> dict[str, float]:
-    """The reference's lr or wd: a number holds for all kernel parameters, a mapping for those it names."""
+    """Return our lr or wd: the reference's is a number for all parameters of the kernel, or a mapping for some."""
     names = ("A", "B", "C", "dt")
     if value is None:
         return {}

@@ -1,1 +1,1 @@
-"""Fast steps for whoever generates samples one after another."""
+"""Fast steps for code that generates samples one after another."""

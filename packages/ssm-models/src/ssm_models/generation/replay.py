@@ -1,8 +1,9 @@
-"""Steps as bare lists of tensor calls, without new memory: owns their recording, for whoever generates samples.
+"""Steps recorded as bare lists of tensor calls without new memory, for code that generates samples.
 
-A step of a small model is all overhead: modules, views, allocations. So it is run once under a recorder, which notes
-each call that computes something from the sample or the state, with memory for its result. A replayed step makes the
-same calls again, each into its memory. Views, and what depends on the parameters alone, are there already.
+A step of a small model is nearly all overhead: modules, views, allocations. So the step runs once under a recorder,
+which notes each call that computes something from the sample or the state, with memory for its result. A replayed step
+makes the same calls again, each into its memory. Views, and results that depend on the parameters alone, are there
+already.
 """
 
 import math
@@ -31,42 +32,44 @@ from ssm_models.torch_internals import (
 aten = torch.ops.aten
 Call = Callable[[], object]
 Inputs = tuple[Tensor, State]
+#: Constant matrices by address and shape, and copies of them in another layout.
 Matrices = dict[tuple, tuple[Tensor, Tensor]]
-"""Constant matrices by address and shape, and copies of them in another layout."""
-_PART = 2**14  # numbers of a matrix that are worth a core of their own
+#: Numbers of a matrix that are worth a core of their own.
+_PART = 2**14
 
 
 class Replay:
-    """A stepper that repeats recorded calls: the function that it is made of, several times as fast.
+    """A stepper that repeats recorded calls: the same function as the stepper that it is made of, several times as
+    fast.
 
-    ``y, state = replay(u, state)`` as ever, but the next call overwrites both results, so clone what you keep, and no
-    gradient flows. A state from elsewhere is copied in. The parameters are taken as they stand: make a new one after
-    an update. On a GPU a step is one CUDA graph.
+    ``y, state = replay(u, state)`` works like the stepper itself, except that the next call overwrites both results, so
+    clone what you keep; and no gradient flows. A state from elsewhere is copied in. The parameters are those of the
+    recording: make a new replay after an update. On a GPU a step is one CUDA graph.
 
-    The first call with inputs of new shapes records; a state whose shapes change on the way, as that of SaShiMi, has
-    several recordings.
+    The first call with inputs of new shapes records. The shapes of the state of SaShiMi change from step to step; such
+    a state has several recordings.
 
     Args:
-        step: of a model in evaluation mode; it depends on its arguments alone.
+        step: the stepper of a model in evaluation mode; its results depend on its arguments alone.
     """
 
     def __init__(self, step: Stepper) -> None:
         self._step = step
         self._places: dict[tuple, Tensor] = {}
-        self._memory: list[UntypedStorage] = []  # of all recordings: only one of them runs at a time
+        self._memory: list[UntypedStorage] = []  # shared by all recordings, because only one of them runs at a time
         self._matrices: Matrices = {}
         self._recordings: dict[tuple, _Recording] = {}
         self._last: _Recording | None = None
 
     def __call__(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step.
+        """Run one step.
 
         Raises:
-            ValueError: the step does what cannot be repeated.
+            ValueError: the step does something that cannot be repeated.
         """
         last = self._last
         with torch.inference_mode():
-            # Inputs are in place before anything is recorded: that may overwrite the last output, which u may be.
+            # Put inputs in place before recording, which may overwrite the last output; u may be that output.
             if last is not None and state is last.state and u.shape == last.u.shape and u.dtype == last.u.dtype:
                 last.u.copy_(u)
                 now = last.following = last.following or self._recording((last.u, state))
@@ -81,7 +84,7 @@ class Replay:
 
     @torch.inference_mode(False)
     def _place(self, inputs: Inputs) -> Inputs:
-        """Where recordings find inputs of these shapes; what is placed together lies one after another."""
+        """Return where recordings read inputs of these shapes; they lie one after another in memory."""
         leaves, structure = tree_flatten(inputs)
         for leaf in leaves:
             if not isinstance(leaf, Tensor | None):
@@ -99,7 +102,7 @@ class Replay:
         return tree_unflatten([None if key is None else self._places[key] for key in keys], structure)
 
     def _recording(self, inputs: Inputs) -> "_Recording":
-        """The recording for inputs that are in place."""
+        """Return the recording for inputs that are in place."""
         leaves, structure = tree_flatten(inputs)
         key = structure, *map(id, leaves)
         if key not in self._recordings:
@@ -123,9 +126,9 @@ class _Recording:
     """A step for inputs of certain shapes.
 
     Attributes:
-        u: where it finds the sample.
-        y: where it leaves the output.
-        state: where it leaves the state.
+        u: the memory from which it reads the sample.
+        y: the memory to which it writes the output.
+        state: the memory to which it writes the state.
         following: the recording for that state, once it is known.
 
     Args:
@@ -148,33 +151,35 @@ class _Recording:
 
 
 def _graph(calls: list[Call], copies: list[Call], device: torch.device) -> torch.cuda.CUDAGraph:
-    """A recorded step as a graph of its device, which need not be the current one."""
+    """Return a recorded step as a graph of a device, which need not be the current one."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.device(device):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # what libraries set up at their first call does not belong to the graph
+        # At their first call libraries set themselves up, which must not be part of the graph.
+        with torch.cuda.stream(side):
             for call in calls:
                 call()
         torch.cuda.current_stream().wait_stream(side)
-        with torch.cuda.graph(graph, stream=side):  # its default stream is that of the device of the first capture
+        # Without the stream, torch would use one on the device of the first capture.
+        with torch.cuda.graph(graph, stream=side):
             for call in calls + copies:
                 call()
     return graph
 
 
 class _Recorder(TorchDispatchMode):
-    """Lets a step run as it is, and notes its calls with lasting memory in the place of its tensors.
+    """Let a step run as it is, and note its calls, with lasting memory in place of its tensors.
 
-    Memory is used again as soon as the step has dropped the tensors that it stood for.
+    Memory is used again as soon as the step has dropped the tensors in it.
 
     Attributes:
         calls: the calls so far.
 
     Args:
         inputs: the tensors that differ from step to step.
-        memory: what may be used; grows.
-        matrices: what has been laid out; grows.
+        memory: the storages that may be used; new ones are added.
+        matrices: the matrices that are stored in another layout; new ones are added.
     """
 
     def __init__(self, inputs: Iterable[Tensor], memory: list[UntypedStorage], matrices: Matrices) -> None:
@@ -188,7 +193,7 @@ class _Recorder(TorchDispatchMode):
         self._outlasting: list[Tensor] = []
 
     def outlasting(self, value: Tensor) -> Tensor:
-        """A result where replayed steps leave it, out of the memory of the inputs, which the next state overwrites."""
+        """Return a result in memory that the inputs do not use, because the next state overwrites those."""
         if storage_key(value) in self._inputs:
             with self:
                 value = value.clone()
@@ -218,7 +223,7 @@ class _Recorder(TorchDispatchMode):
         return result
 
     def _remember(self, value: Tensor) -> None:
-        """Find memory for a result."""
+        """Assign memory to a result."""
         for key, (reference, storage) in list(self._results.items()):
             if reference.expired():
                 self._free.append(storage)
@@ -234,7 +239,7 @@ class _Recorder(TorchDispatchMode):
         self._results[storage_key(value)] = StorageWeakRef(value.untyped_storage()), storage
 
     def _lasting(self, value: Tensor) -> Tensor:
-        """The tensor that stands for one of the step's; a constant stands for itself."""
+        """Return the tensor in lasting memory for a tensor of the step; a constant stays itself."""
         key = storage_key(value)
         if key not in self._inputs and key not in self._results:
             return self._laid_out(value.detach())
@@ -243,7 +248,7 @@ class _Recorder(TorchDispatchMode):
         return empty.set_(storage, value.storage_offset(), value.shape, value.stride())
 
     def _laid_out(self, value: Tensor) -> Tensor:
-        """A constant; the transpose of a tall matrix with its long rows in one piece, which read faster."""
+        """Return a constant; the transpose of a tall matrix is stored with contiguous rows, which are read faster."""
         if value.ndim != 2 or value.is_contiguous() or not value.mT.is_contiguous() or value.shape[0] >= value.shape[1]:
             return value
         key = value.data_ptr(), value.shape
@@ -253,7 +258,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def _copies(moves: Iterable[tuple[Tensor, Tensor]]) -> list[Call]:
-    """Copies the second of each pair into the first, neighbours in one call."""
+    """Return calls that copy the second of each pair into the first; neighbours in memory are copied in one call."""
     runs: list[list[tuple[Tensor, Tensor]]] = []
     for move in moves:
         if runs and all(_joined(pair) is not None for pair in zip(runs[-1][-1], move, strict=True)):
@@ -270,7 +275,7 @@ def _copies(moves: Iterable[tuple[Tensor, Tensor]]) -> list[Call]:
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor | None:
-    """The stack of tensors that lie one after another in memory, as a view; None if they do not."""
+    """Return the stack of tensors that lie one after another in memory, as a view; None if they do not."""
     first = tensors[0]
     for i, each in enumerate(tensors):
         offset = first.storage_offset() + i * first.numel()
@@ -286,13 +291,13 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _into(out: list[Tensor], function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """Any call; its results are new, and copied."""
+    """Make any call, and copy its results to ``out``."""
     for to, value in zip(out, _tensors(function(*args, **kwargs)), strict=True):
         to.copy_(value)
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Call]:
-    """A function of torch that writes into ``out`` itself. Called directly it costs less than through its operator."""
+    """Return the form of a torch function that writes into ``out``; a direct call costs less than its operator."""
     return lambda *args, out, **kwargs: partial(function, *args, out=out, **kwargs)
 
 
@@ -306,7 +311,8 @@ def _addmm(bias: Tensor, x: Tensor, matrix: Tensor, *, out: Tensor, **kwargs: An
     def split(each: Tensor) -> Tensor:
         return each.unflatten(-1, (parts, -1)).transpose(0, -2)
 
-    # A sample reads a matrix once, from memory; as a batch of parts it comes by all cores at once, and stays in theirs.
+    # One sample reads the matrix once, from memory. As a batch of parts, all cores read it at once, and each keeps its
+    # part.
     bias, out = (split(each.expand(1, count)) for each in (bias, out))
     return partial(torch.baddbmm, bias, x.expand(parts, *x.shape), split(matrix), out=out, **kwargs)
 
@@ -323,13 +329,13 @@ def _layer_norm(
 ) -> Call | None:
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not x.is_contiguous():
         return None
-    # A layer norm has no form that writes where it is told; it is the batch norm of one channel for each row.
+    # torch has no layer norm that writes into given memory; it equals a batch norm with one channel for each row.
     y, mean, per_deviation = out
     rows = x.view(1, -1, math.prod(shape))
     results = y.view(rows.shape), mean.view(-1), per_deviation.view(-1)
     scales = None
     if weight is not None and bias is None and weight.stride() == (0,):
-        # The same number for all features is one for each row.
+        # A scale that is the same number for all features is one number for each row.
         scales, weight = weight[:1].repeat(rows.shape[1]), None
     normalize = partial(torch.native_batch_norm, rows, scales, None, None, None, True, 0.0, eps, out=results)
     if weight is None:
@@ -339,7 +345,7 @@ def _layer_norm(
 
 
 def _copy(x: Tensor, *_: Any, out: Tensor, **__: Any) -> Call:
-    """What the options ask for, the memory has already."""
+    """Copy; the memory already has the dtype and layout that the options ask for."""
     return partial(out.copy_, x)
 
 
@@ -347,6 +353,8 @@ def _embedding(weight: Tensor, index: Tensor, *_: Any, out: Tensor) -> Call | No
     return partial(torch.index_select, weight, 0, index, out=out) if index.ndim == 1 else None
 
 
+#: How operators write into given memory. A form returns None for arguments that it does not serve; then, and for all
+#: other operators, results are copied.
 _FORMS: dict[Any, Callable[..., Call | None]] = {
     aten._to_copy.default: _copy,
     aten.add.Tensor: _plain(torch.add),
@@ -368,4 +376,3 @@ _FORMS: dict[Any, Callable[..., Call | None]] = {
     aten.sum.dim_IntList: _plain(torch.sum),
     aten.tanh.default: _plain(torch.tanh),
 }
-"""How operators write into given memory. They give None for what they do not serve; all others are copied."""

@@ -1,1 +1,1 @@
-"""What stands before and after a backbone: encoders and decoders."""
+"""Encoders before a backbone, and decoders after it."""

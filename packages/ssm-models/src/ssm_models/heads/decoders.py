@@ -1,4 +1,4 @@
-"""Decoders: the backbone's output (B, L, H) to the task's numbers."""
+"""Decoders: they map the output of the backbone (B, L, H) to one output for each example."""
 
 from typing import Literal
 
@@ -10,9 +10,12 @@ from ssm_models.modules.padding import mask_padding
 
 
 def summarize(x: Tensor, mode: Literal["pool", "last"], lengths: Tensor | None) -> Tensor:
-    """One vector (B, H) for each sequence of (B, L, H): its mean or its last element, padding left out.
+    """Return one vector for each sequence, real (B, H).
 
-    The mean without lengths takes any number of axes, (B, L1, ..., Ld, H).
+    Args:
+        x: real (B, L, H); the mean without lengths takes (B, L1, ..., Ld, H) too.
+        mode: ``pool`` for the mean over the sequence, ``last`` for its last element.
+        lengths: integers (B,): positions from there on are padding and left out; None: there is none.
     """
     if mode == "pool":
         if lengths is None:
@@ -24,7 +27,13 @@ def summarize(x: Tensor, mode: Literal["pool", "last"], lengths: Tensor | None) 
 
 
 class SequenceDecoder(nn.Module):
-    """A linear map of each sequence's summary: (B, L, H) to (B, d_output)."""
+    """Map the summary of each sequence of (B, L, H) linearly to (B, d_output).
+
+    Args:
+        d_model: H.
+        d_output: numbers for each example.
+        mode: see :func:`summarize`.
+    """
 
     def __init__(self, d_model: int, d_output: int, mode: Literal["pool", "last"]) -> None:
         super().__init__()
@@ -36,9 +45,14 @@ class SequenceDecoder(nn.Module):
 
 
 class RetrievalDecoder(nn.Module):
-    """Compares two sequences: (2B, L, H), all first members before all second ones, to (B, d_output).
+    """Compare pairs of sequences: (2B, L, H), all first members before all second ones, to (B, d_output).
 
-    The features are those of natural language inference: both summaries, their difference and product.
+    The features are those of natural language inference: both summaries, their difference and their product.
+
+    Args:
+        d_model: H.
+        d_output: numbers for each pair.
+        mode: see :func:`summarize`.
     """
 
     def __init__(self, d_model: int, d_output: int, mode: Literal["pool", "last"]) -> None:

@@ -1,4 +1,4 @@
-"""Encoders: a task's input to (B, L, H)."""
+"""Encoders: they map the input of a task to (B, L, H)."""
 
 from torch import nn
 
@@ -6,5 +6,5 @@ from ssm_models.config import Interface
 
 
 def make_encoder(io: Interface, d_model: int) -> nn.Module:
-    """An embedding for tokens (B, L), a linear map for a real signal (B, L, d_input)."""
+    """Return an embedding of tokens (B, L), or a linear map of a real signal (B, L, d_input)."""
     return nn.Embedding(io.d_input, d_model) if io.tokens else nn.Linear(io.d_input, d_model)

@@ -1,13 +1,18 @@
-"""The decoder of tasks with a target for each position: next token, forecasting, copying, delay."""
+"""The decoder of tasks with a target for each position: the next token, forecasting, copying, delay."""
 
 from torch import Tensor, nn
 
 
 class PositionDecoder(nn.Module):
-    """A linear map of each of the last ``l_output`` positions, or of all where there are fewer.
+    """Map each of the last ``l_output`` positions linearly, or all if there are fewer.
 
-    (B, L, H) to (B, min(L, l_output), d_output). Padding is on the right, so it is decoded too: its outputs have no
+    (B, L, H) becomes (B, min(L, l_output), d_output). Padding is on the right and is decoded too; its outputs have no
     targets.
+
+    Args:
+        d_model: H.
+        d_output: numbers for each position.
+        l_output: number of positions.
     """
 
     def __init__(self, d_model: int, d_output: int, l_output: int) -> None:

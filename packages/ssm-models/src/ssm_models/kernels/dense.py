@@ -19,11 +19,12 @@ from ssm_models.parameters import TRANSFORMS, inverse
 class DenseKernel(Kernel):
     """``K[c,h,l] = C[c,h] A_bar[h]^l B_bar[h]`` with real matrices: exact, and cubic in N.
 
-    Of use where a structure is not at hand (any measure will do), and as an oracle of the others: a named
-    initialisation of :mod:`ssm_core.initialize` starts from the matrix of its diagonal-plus-low-rank system.
+    It serves every measure, also those without a structure that the other kernels could use. It is an oracle of the
+    others
+    too: from a name of :mod:`ssm_core.initialize` it starts as the matrix of that DPLR system.
 
     Source: "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State Space Layers"
-    (arXiv:2110.13985), section 3; A is shared as there, with a step size a feature.
+    (arXiv:2110.13985), section 3. As there, features share A and have a step size each.
 
     Args:
         d_model: H.
@@ -60,7 +61,7 @@ class DenseKernel(Kernel):
         return dense_kernel(*self._recurrence(rate), L)
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """Zeros (B, H, N)."""
+        """Return zeros (B, H, N)."""
         dtype = torch.promote_types(self.C.dtype, torch.float32)
         return self.C.new_zeros(batch_size, self.d_model, self.config.d_state, dtype=dtype)
 
@@ -72,10 +73,10 @@ class DenseKernel(Kernel):
         return lambda u, state: dense_step(u, state, A, B, C)
 
     def _recurrence(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
-        """A_bar (H, N, N), B_bar (H, N) and C (C, H, N)."""
+        """Return A_bar (H, N, N), B_bar (H, N) and C (C, H, N)."""
         dtype = torch.promote_types(self.C.dtype, torch.float32)
         repeats = self.d_model // self.copies
-        # In float64, as the exponential and the solution make products that reduced precision would round.
+        # In float64, because the exponential and the solution contain products that reduced precision would round.
         A, B, inv_dt = self.A.double().repeat(repeats, 1, 1), self.B.double().repeat(repeats, 1), self.inv_dt.double()
         dt = TRANSFORMS[self.config.dt_transform](inv_dt)[:, 0] * rate
         A_bar, B_bar = (zoh_dense if self.config.disc == "zoh" else bilinear_dense)(A, B, dt)

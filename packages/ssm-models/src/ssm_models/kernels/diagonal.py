@@ -1,4 +1,4 @@
-"""Diagonal state space kernels: S4D and S4D-Real, DSS."""
+"""The diagonal kernel: S4D, S4D-Real, DSS."""
 
 import torch
 from ssm_core.complex import abs2, cexp, cexpm1, cmul, conj
@@ -21,9 +21,9 @@ class DiagonalKernel(SSMKernel):
     config: DiagonalConfig
 
     def _discrete(self, rate: float, L: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Exponent and B_bar (H, M, 2) and C (C, H, M, 2): ``K = 2 Re C B_bar exp(exponent l)``.
+        """Return the exponent and B_bar, (H, M, 2), and C (C, H, M, 2) of ``K = 2 Re C B_bar exp(exponent l)``.
 
-        For the softmax, L is its length and B_bar of a growing mode is that of ``exp(exponent (l - L + 1))``.
+        For the softmax of DSS, L is its length, and B_bar of a growing mode is that of ``exp(exponent (l - L + 1))``.
         """
         A, B, C, dt = self._system(rate)
         if self.config.disc == "dss":
@@ -40,13 +40,13 @@ class DiagonalKernel(SSMKernel):
         return vandermonde(cmul(C, B), exponent, L)
 
     def _recurrence(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
-        """A_bar (H, M, 2), B_bar (H, M, 2) and C (C, H, M, 2)."""
+        """Return A_bar (H, M, 2), B_bar (H, M, 2) and C (C, H, M, 2)."""
         length = 1
         if self.config.disc == "dss":
             if self.config.l_kernel is None:
                 raise ValueError(
                     "The softmax of disc=dss depends on the length of the sequence, which a recurrence does "
-                    "not know beforehand: set l_kernel to the length that it shall take."
+                    "not know beforehand; set l_kernel to that length."
                 )
             length = round(self.config.l_kernel / rate)
         exponent, B, C = self._discrete(rate, length)
@@ -69,22 +69,25 @@ class DiagonalKernel(SSMKernel):
 
 
 def _softmax(A: Tensor, dt: Tensor, L: int) -> tuple[Tensor, Tensor]:
-    """Exponent dt A and the factor that makes the modes' kernels a softmax over L positions.
+    """Return the exponent dt A and the factor of B that makes the kernel of each mode a softmax over L positions.
 
-    "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343), proposition 1 and
-    appendix A.2: ``(exp(x) - 1) / (A (exp(x L) - 1))`` with ``x = dt A`` for a decaying and ``-dt A`` for a
-    growing mode. The real part of the sum is taken, not twice it.
+    Source: "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343), proposition 1 and
+    appendix A.2: ``(exp(x) - 1) / (A (exp(x L) - 1))`` with ``x = dt A`` for a decaying and ``x = -dt A`` for a growing
+    mode. There the kernel is the real part of the sum, not twice that.
     """
     exponent = A * dt.unsqueeze(-1)
     decaying = torch.where(A[..., :1] > 0, -exponent, exponent)
     x = cmul(cexpm1(decaying * L), A)
-    # The small number stands in for a vanishing denominator: a mode of A = 0 has no softmax.
+    # The small number keeps the denominator from zero: a mode of A = 0 has no softmax.
     reciprocal = conj(x) / (abs2(x) + 1e-7).unsqueeze(-1)
     return exponent, cmul(cexpm1(decaying), reciprocal) / 2
 
 
 def _softmax_kernel(c: Tensor, exponent: Tensor, length: int, L: int) -> Tensor:
-    """The kernel where modes may grow: those run backward from the softmax's end, and stay bounded."""
+    """Return a softmax kernel (C, H, L) whose modes may grow.
+
+    Growing modes run backward from the end of the softmax, so that they stay bounded.
+    """
     grows = exponent[..., :1] > 0
     zero = torch.zeros_like(exponent)
     end = max(L, length)

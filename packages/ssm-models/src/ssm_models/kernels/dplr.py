@@ -1,4 +1,4 @@
-"""The S4 kernel: a diagonal plus low-rank state matrix under the bilinear transform."""
+"""The DPLR kernel: the diagonal plus low-rank state matrix of S4 under the bilinear rule."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ from ssm_models.kernels.ssm import SSMKernel
 class DPLRKernel(SSMKernel):
     """The kernel of ``A = diag(Lambda) - P P^*`` by its generating function at the roots of unity.
 
-    The generating function of a kernel of length l needs ``C_tilde = C (I - A_bar^l)``. With ``l_kernel``
-    the parameter is C_tilde for that length, so that training takes no power of A_bar; longer kernels
-    follow exactly by doubling, ``C_tilde_2l = C_tilde_l (I + A_bar^l)``, and no forward pass changes the
-    parameter. Without ``l_kernel`` the parameter is C, and each call computes the power of its length.
+    The generating function of a kernel of length l needs ``C_tilde = C (I - A_bar^l)``. With ``l_kernel`` the parameter
+    is C_tilde for that length, so that training computes no power of A_bar. Longer kernels follow exactly by doubling,
+    ``C_tilde_2l = C_tilde_l (I + A_bar^l)``; no forward pass changes the parameter. Without ``l_kernel`` the parameter
+    is C, and each call computes the power for its length.
 
-    Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396),
-    algorithm 1 and appendix C.3.
+    Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), algorithm 1 and
+    appendix C.3.
     """
 
     config: DPLRConfig
     P: Tensor  # (R, S, M, 2)
-    l_kernel: Tensor  # (): the length that C is tied to, 0 if to none
+    l_kernel: Tensor  # (): the length that C is tied to; 0 if it is tied to none
 
     def __init__(self, d_model: int, channels: int, config: DPLRConfig) -> None:
         super().__init__(d_model, channels, config)
@@ -57,6 +57,7 @@ class DPLRKernel(SSMKernel):
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)  # type: ignore[arg-type]
 
     def _dplr(self, rate: float) -> DPLR:
+        """Return the system at a rate."""
         A, B, C, dt = self._system(rate)
         return DPLR(A, B, C, dt.unsqueeze(-1), self._per_feature(self.P.to(self.dtype), 1))
 
@@ -75,12 +76,12 @@ class DPLRKernel(SSMKernel):
         return dplr_kernel(s, C.to(self.dtype), length)[..., :L]
 
     def tied_C(self, length: int, rate: float = 1.0) -> Tensor:
-        """``C (I - A_bar^length)`` (C, H, M, 2), taking the parameter as C."""
+        """Return ``C (I - A_bar^length)``, complex (C, H, M, 2), for the parameter as C."""
         s = self._dplr(rate).double()
         return _times(s.C, power_gap(s.gap(), length)).to(self.dtype)
 
     def _untied_C(self, s: DPLR, rate: float) -> Tensor:
-        """The C of the recurrence."""
+        """Return the C of the recurrence, complex (C, H, M, 2)."""
         if self.config.l_kernel is None:
             return s.C
         s = s.double()
@@ -112,5 +113,5 @@ class DPLRKernel(SSMKernel):
 
 
 def _times(C: Tensor, A: Tensor) -> Tensor:
-    """The row vectors C (C, H, M, 2) times real matrices A (H, N, N)."""
+    """Multiply the row vectors C (C, H, M, 2) with real matrices A (H, N, N)."""
     return unrow(einsum("chn,hnm->chm", row(C), A))

@@ -12,15 +12,20 @@ from ssm_models.kernels.base import Kernel
 class EMAKernel(Kernel):
     """A sum of N damped exponential moving averages: ``K[l] = sum_n gamma p beta (1 - p alpha)^l / sqrt(N)``.
 
-    ``p`` and ``alpha`` are sigmoids of their parameters. The channels of a feature may share their averages
-    and differ in gamma alone.
+    ``p`` and ``alpha`` are sigmoids of the parameters delta and alpha. The channels of a feature may share their
+    averages; they then differ in gamma alone.
 
     Source: "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), section 3.1.
+
+    Args:
+        d_model: H.
+        channels: C.
+        config: the options.
     """
 
-    delta: Tensor  # (C H, N), or (C H, 1) where p is tied; (H, ...) where the channels share it
+    delta: Tensor  # (C H, N); (C H, 1) if p is tied; (H, ...) if the channels share it
     alpha: Tensor  # (C H, N) or (H, N)
-    beta: Tensor  # likewise
+    beta: Tensor  # (C H, N) or (H, N)
     gamma: Tensor  # (C H, N)
 
     def __init__(self, d_model: int, channels: int, config: EMAConfig) -> None:
@@ -38,7 +43,7 @@ class EMAKernel(Kernel):
         return vandermonde((C * B[..., :1])[None], exponent, L).view(self.channels, self.d_model, L)
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """Zeros (B, C H, N, 2): each channel has averages of its own."""
+        """Return zeros (B, C H, N, 2): each channel has averages of its own."""
         dtype = torch.promote_types(self.delta.dtype, torch.float32)
         return self.gamma.new_zeros(batch_size, *self.gamma.shape, 2, dtype=dtype)
 
@@ -59,7 +64,10 @@ class EMAKernel(Kernel):
         return step
 
     def _system(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Exponent, B_bar and C (C H, N, 2), with zero imaginary parts; half of C, as the operators take 2 Re."""
+        """Return the exponent, B_bar and C, each (C H, N, 2) with zero imaginary parts.
+
+        C is halved, because the operators take twice the real part.
+        """
         if rate != 1.0:
             raise ValueError(f"A moving average has no time scale; it cannot run at rate {rate}.")
         dtype = torch.promote_types(self.delta.dtype, torch.float32)

@@ -13,12 +13,12 @@ def fir_scan(u: Tensor, window: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """Convolve a chunk with a finite kernel.
 
     Args:
-        u: input (B, L, H).
-        window: the inputs before it (B, W, H); what is missing of K - 1 counts as zero.
-        k: kernel (C, H, K).
+        u: input, real (B, L, H).
+        window: the inputs before it, real (B, W, H); if there are fewer than K - 1, those before count as zero.
+        k: kernel, real (C, H, K).
 
     Returns:
-        Output (B, L, C, H) and the next window, as long as the given one or K - 1 if that is longer.
+        Output (B, L, C, H) and the next window, which is as long as the given one or, if that is longer, K - 1.
     """
     size = max(window.shape[1], k.shape[-1] - 1)
     past = F.pad(window, (0, 0, size - window.shape[1], 0))
@@ -27,7 +27,7 @@ def fir_scan(u: Tensor, window: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fir_stepper(k: Tensor) -> Stepper:
-    """One sample of :func:`fir_scan`: ``u`` (B, H) and the window to (B, C, H) and the next window."""
+    """Return :func:`fir_scan` of one sample, as a function of ``u`` (B, H) and a window (B, W, H)."""
     taps = k.flip(-1).permute(2, 0, 1)  # (K, C, H), oldest first
 
     def step(u: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:

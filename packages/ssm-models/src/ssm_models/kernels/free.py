@@ -8,7 +8,13 @@ from ssm_models.kernels.base import Kernel
 
 
 class FreeKernel(Kernel):
-    """Every tap a parameter (C, H, l_max). Its recurrent form is the layer's window of ``l_max`` inputs."""
+    """Every tap is a parameter, real (C, H, l_max). The recurrent form is the window of inputs that the layer keeps.
+
+    Args:
+        d_model: H.
+        channels: C.
+        config: the options.
+    """
 
     kernel: Tensor
 

@@ -66,7 +66,7 @@ class SSMKernel(Kernel):
         self.copies = config.n_ssm or d_model
         #: Whether the modes are real.
         self.is_real = isinstance(config, DiagonalConfig) and config.is_real
-        # A real state of N modes takes as many entries as a complex one of 2 N.
+        # A real state of N modes has as many entries as a complex one of 2 N.
         N = 2 * config.d_state if self.is_real else config.d_state
         self.entries = N // 2
         rank = config.rank if isinstance(config, DPLRConfig) else None
@@ -113,7 +113,7 @@ class SSMKernel(Kernel):
         real = -TRANSFORMS[config.real_transform](self.A_real.to(dtype))
         B, C = self.B.to(dtype)[0], self.C.to(dtype)
         if self.is_real:
-            # A real mode counts twice, as a conjugate pair of equal members (the published code does so).
+            # A real mode counts twice, as a conjugate pair of equal members; the published code does so.
             A = torch.stack((real, torch.zeros_like(real)), -1)
             B = torch.stack((B, torch.zeros_like(B)), -1)
             C = torch.stack((C, torch.zeros_like(C)), -1)
@@ -121,14 +121,14 @@ class SSMKernel(Kernel):
             A = torch.stack((real, -TRANSFORMS[config.imag_transform](self.A_imag.to(dtype))), -1)
         A, B = self._per_feature(A, 0), self._per_feature(B, 0)
         if config.bandlimit is not None:
-            # In cycles a sample at rate 1: the same modes sound at every rate.
+            # In cycles for each sample of rate 1, so that the same modes are silenced at every rate.
             frequency = dt * A[..., 1].abs() / (2 * math.pi)
             C = C * (frequency < config.bandlimit / 2).unsqueeze(-1)
         return A, B, C, dt * rate
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of computation: that of the parameters, float32 at least."""
+        """The dtype of the computation: that of the parameters, and at least float32."""
         return torch.promote_types(self.inv_dt.dtype, torch.float32)
 
     def initial_state(self, batch_size: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""Sequence layers, (B, L, H) to (B, L, H), with one contract (see :mod:`ssm_models.contract`)."""
+"""Sequence layers: each maps (B, L, H) to (B, L, H) under the contract of :mod:`ssm_models.contract`."""

@@ -1,4 +1,4 @@
-"""The position-wise network that stands between sequence layers."""
+"""The position-wise network between the sequence layers of SaShiMi."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,12 +8,12 @@ from ssm_models.modules.dropout import dropout
 
 
 class FeedForward(SequenceLayer):
-    """``W2 gelu(W1 u)``, each sample by itself, so there is no state.
+    """``W2 gelu(W1 u)``, for each sample by itself, so that there is no state.
 
     Args:
         d_model: H.
         expand: the hidden width is ``expand`` H.
-        p_dropout: dropout of the hidden features.
+        p_dropout: probability of a dropout of the hidden features.
         tied: one mask for the whole length.
     """
 

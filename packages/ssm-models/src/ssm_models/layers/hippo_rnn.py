@@ -1,4 +1,4 @@
-"""The HiPPO-RNN: a recurrent network with a HiPPO memory of what it chose to write."""
+"""The HiPPO-RNN: a recurrent network with a HiPPO memory of a signal that it computes itself."""
 
 import torch
 from ssm_core.discretize import bilinear_dense, zoh_dense
@@ -12,24 +12,24 @@ from ssm_models.modules.padding import mask_padding
 
 
 class HiPPORNNLayer(SequenceLayer):
-    """A hidden state h, an S-fold memory m of order N, and linear maps between them and the input x.
+    """A hidden state h, a memory m of S signals in order N, and linear maps between them and the input x.
 
     Each sample writes ``f = W_uxh [x, h]`` into the memory, ``m += A m + B f``, and updates
-    ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``, a GRU of a single gate.
-    With ``gate="lstm"`` the update is that of an LSTM: ``c = f c + i tanh(W_hxm [x, m])`` and ``h = o tanh(c)``
-    with three such gates i, f, o.
+    ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``, as a GRU with one gate does.
+    With ``gate="lstm"`` the update is that of an LSTM, ``c = f c + i tanh(W_hxm [x, m])`` and ``h = o tanh(c)``, with
+    three such gates i, f and o.
 
-    A and B hold the discretised change of a step. LegS scales with the time that has passed, so it has a
-    pair for each sample up to ``l_max``, the last of which serves all later ones; its first sample fills
-    the memory with a constant. The state is (h, m, samples seen), or (h, c, m, samples seen) for an LSTM.
+    A and B hold the discretised change of a step. LegS scales with the time that has passed, so it has one pair for
+    each sample up to ``l_max``; the last pair serves all later samples, and the first sample fills the memory with a
+    constant. The state is (h, m, samples seen); for an LSTM it is (h, c, m, samples seen).
 
-    Source: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), section 3
-    and appendix F.2.
+    Source: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), section 3 and appendix
+    F.2.
 
     Args:
         d_model: H, the width of the hidden state and of the output.
-        config: the options.
-        d_input: width of the input; H if not given.
+        config: the options of the layer.
+        d_input: width of the input; None: H.
     """
 
     A: Tensor  # (N, N), or (l_max, N, N) for LegS
@@ -94,12 +94,12 @@ class HiPPORNNLayer(SequenceLayer):
 
 
 def _map(x: Tensor, A: Tensor) -> Tensor:
-    """``A x`` for each x of (B, S, n), in full precision."""
+    """Return ``A x`` for each x of (B, S, n), in full precision."""
     return bmm(x.flatten(0, 1)[None], A.mT[None]).view(*x.shape[:-1], len(A))
 
 
 def _changes(config: HiPPORNNLayerConfig, rate: float) -> tuple[Tensor, Tensor]:
-    """A_bar - I and B_bar, float64. LegS does not depend on the rate: it knows no unit of time."""
+    """Return A_bar - I and B_bar, float64. LegS has no unit of time, so its matrices do not depend on the rate."""
     N = config.memory_order
     A, B = transition(config.measure, N)
     if config.measure == "legs":

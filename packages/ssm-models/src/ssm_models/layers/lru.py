@@ -10,10 +10,14 @@ from ssm_models.parameters import register
 
 
 class LRULayer(MIMOLayer):
-    """A linear recurrent unit: eigenvalues in a ring, inputs normalised to keep the state's variance.
+    """A linear recurrent unit: the eigenvalues start in a ring, and the inputs are normalised to keep the state's
+    variance.
 
-    Source: "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349), section 3 and
-    appendix A.
+    Source: "Resurrecting Recurrent Neural Networks for Long Sequences" (arXiv:2303.06349), section 3 and appendix A.
+
+    Args:
+        d_model: H.
+        config: the options of the layer.
     """
 
     nu_log: Tensor  # (M,): |A_bar| = exp(-exp(nu_log))

@@ -1,4 +1,4 @@
-"""Layers around one diagonal state for all features: S5 and LRU."""
+"""The base of layers with one diagonal state for all features: S5 and LRU."""
 
 import torch
 from ssm_core.backends import full_precision
@@ -14,7 +14,16 @@ from ssm_models.modules.padding import mask_padding
 
 
 class MIMOLayer(SequenceLayer):
-    """``x[l] = A_bar x[l-1] + B_bar u[l]``, ``y = 2 Re C x + D u`` (or without the 2), and a gated output."""
+    """``x[l] = A_bar x[l-1] + B_bar u[l]``, ``y = Re C x + D u``, and a gated output.
+
+    A subclass gives the system and the output map.
+
+    Args:
+        d_model: H.
+        d_state: M, complex entries of the state.
+        p_dropout: probability of a dropout before the output map.
+        tied: one mask for the whole length.
+    """
 
     D: nn.Parameter
     both_ways = False
@@ -27,11 +36,11 @@ class MIMOLayer(SequenceLayer):
         self.drop = dropout(p_dropout, tied)
 
     def system(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Exponent (M, 2), B_bar (M, H, 2) and C (H, M, 2), or (H, 2 M, 2) for both directions."""
+        """Return the exponent (M, 2), B_bar (M, H, 2) and C (H, M, 2), or C (H, 2 M, 2) for both directions."""
         raise NotImplementedError
 
     def mix(self, y: Tensor) -> Tensor:
-        """The nonlinear output map of (..., H)."""
+        """Map (..., H) to the output (..., H), with the nonlinearity."""
         raise NotImplementedError
 
     def forward(
@@ -83,7 +92,7 @@ class MIMOLayer(SequenceLayer):
 
 
 def _observe(C: Tensor, x: Tensor) -> Tensor:
-    """``Re C x`` (..., H) for C (H, M, 2) and x (..., M, 2)."""
+    """Return ``Re C x``, real (..., H), for C (H, M, 2) and x (..., M, 2)."""
     row = torch.stack((C[..., 0], -C[..., 1]), -1).flatten(-2)
     x = x.flatten(-2)
     return bmm(x.reshape(1, -1, x.shape[-1]), row.mT[None]).view(*x.shape[:-1], len(row))

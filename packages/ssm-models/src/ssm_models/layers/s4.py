@@ -18,15 +18,15 @@ from ssm_models.modules.padding import mask_padding
 
 
 class S4Layer(SequenceLayer):
-    """Convolution with a state space kernel, skip, activation, output map; with the options of S4LayerConfig.
+    """Convolve with an SSM kernel, add the skip, and apply an activation and a map that mixes the features.
 
-    Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), figure 1
-    and section 3.4; the gate and bottleneck are those of "Long Range Language Modeling via Gated State
-    Spaces" (arXiv:2206.13947), section 3.
+    Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), figure 1 and section
+    3.4; gate and bottleneck are those of "Long Range Language Modeling via Gated State Spaces" (arXiv:2206.13947),
+    section 3.
 
     Args:
         d_model: H.
-        config: the options.
+        config: the options of the layer.
 
     Raises:
         ValueError: the sizes do not fit.
@@ -96,22 +96,25 @@ class S4Layer(SequenceLayer):
         return step
 
     def recurrence(self, rate: float = 1.0) -> Recurrence | None:
-        """The kernel's recurrence, for a bank that advances many layers at once; None where it has no such form."""
+        """Return the recurrence of the kernel, for a bank that advances many layers at once.
+
+        None: the layer has no such recurrence.
+        """
         if self.config.bidirectional or self.config.kernel.l_max is not None:
             return None
         with full_precision(self.D):
             return self.kernel.recurrence(rate)
 
     def respond(self, u: Tensor, predicted: Tensor, direct: Tensor) -> tuple[Tensor, Tensor]:
-        """One step where the recurrence is advanced elsewhere.
+        """Run one step of a layer whose recurrence a bank advances.
 
         Args:
-            u: input (B, H).
-            predicted: the recurrence's output (B, C, H) for a zero input.
-            direct: what the input adds to that, the skip included (C, H).
+            u: input, real (B, H).
+            predicted: output of the recurrence for a zero input, real (B, C, H).
+            direct: what the input adds to that output, including the skip, real (C, H).
 
         Returns:
-            Output (B, d_output), and the recurrence's input.
+            Output (B, d_output), and the input of the recurrence (B, H).
         """
         u = self._enter(u)
         y = torch.addcmul(predicted, direct, u.unsqueeze(-2)).to(u.dtype)
@@ -128,7 +131,7 @@ class S4Layer(SequenceLayer):
         return u if self.input_linear is None else self.input_linear(u)
 
     def _convolve(self, u: Tensor, rate: float) -> Tensor:
-        """(B, L, H) to (B, L, C, H), the skip included."""
+        """Map (B, L, H) to (B, L, C, H), including the skip."""
         L = u.shape[1]
         if self.config.kernel.l_max is not None:
             L = min(L, round(self.config.kernel.l_max / rate))
@@ -138,7 +141,7 @@ class S4Layer(SequenceLayer):
         return long_conv(u, forward + F.pad(self.D.to(k.dtype).unsqueeze(-1), (0, k.shape[-1] - 1)), backward)
 
     def _skip(self, u: Tensor, y: Tensor) -> Tensor:
-        """Input (..., H) and convolution (..., C, H) to their sum, the input scaled by D."""
+        """Add the input (..., H), scaled by D, to the convolution (..., C, H)."""
         return torch.addcmul(y, u.unsqueeze(-2), self.D.to(y.dtype))
 
     def _cut_kernel(self, rate: float) -> Tensor:
@@ -150,12 +153,20 @@ class S4Layer(SequenceLayer):
             return self.drop_kernel(self.kernel(L, rate))
 
     def _only_gelu(self) -> bool:
-        """Whether nothing but a GELU stands before the output map."""
+        """Return whether a GELU is all that stands between the convolution and the output map."""
         dropped = self.training and self.config.dropout > 0
         return self.config.activation == "gelu" and not dropped and self.input_gate is None
 
     def _leave(self, u: Tensor, y: Tensor) -> Tensor:
-        """Input (..., H) and convolution with skip (..., C, H) to the layer's output (..., d_output)."""
+        """Map the convolution with skip to the output.
+
+        Args:
+            u: input of the convolution, real (..., H), for the gate.
+            y: convolution with skip, real (..., C, H).
+
+        Returns:
+            Real (..., d_output).
+        """
         config = self.config
         y = (y.mT if config.swap_channels else y).flatten(-2)
         if isinstance(self.output_linear, GatedLinear) and self._only_gelu():

@@ -63,7 +63,7 @@ class S4NDLayer(SequenceLayer):
             u: (B, L1, ..., Ld, H), real.
             state: must be None: the layer has no state.
             lengths: must be None: several axes have no common length.
-            rate: the sampling rate's factor, one number for all axes or one for each axis.
+            rate: sampling interval, see the contract; one number for all axes, or one for each axis.
 
         Returns:
             y (B, L1, ..., Ld, d_output), and None for the state.

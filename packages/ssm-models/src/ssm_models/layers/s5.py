@@ -13,11 +13,15 @@ from ssm_models.parameters import register
 
 
 class S5Layer(MIMOLayer):
-    """One diagonal state for all features, under zero-order hold; the output is gated by itself.
+    """One diagonal state for all features, under zero-order hold; the output is gated by a map of itself.
 
-    A starts as the normal part of LegS, in ``blocks`` copies of a smaller one.
+    A starts as the normal part of LegS, in ``blocks`` copies of a smaller matrix.
 
     Source: "Simplified State Space Layers for Sequence Modeling" (arXiv:2208.04933), sections 3 and 4.
+
+    Args:
+        d_model: H.
+        config: the options of the layer.
     """
 
     A_real: Tensor  # (M,): Re A = -exp(A_real)

@@ -5,7 +5,11 @@ from torch.nn import functional as F
 
 
 class TiedDropout(nn.Module):
-    """Dropout of whole features of (B, ..., H): one mask for all that lies between."""
+    """Drop whole features of (B, ..., H): all positions of an example share one mask.
+
+    Args:
+        p: probability that a feature is dropped.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -22,7 +26,12 @@ class TiedDropout(nn.Module):
 
 
 def dropout(p: float, tied: bool) -> nn.Module:
-    """Dropout over (B, L, H)."""
+    """Return a dropout over (B, L, H).
+
+    Args:
+        p: probability of each drop.
+        tied: whether all positions share one mask.
+    """
     if p == 0:
         return nn.Identity()
     return TiedDropout(p) if tied else nn.Dropout(p)

@@ -1,4 +1,4 @@
-"""The map that mixes the features at the end of a layer, with its gate: one function where both are used together."""
+"""The linear map with a gate that mixes the features at the end of a layer, in blocks that fit the cache of a CPU."""
 
 from typing import Any
 
@@ -7,12 +7,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_BLOCK = 2**17  # numbers before the gate for each thread: what fits a core's cache
-_ROWS = 384  # but so many rows at least: each block reads the weight anew
+#: Numbers before the gate in the block of a thread; as many fit the cache of a core.
+_BLOCK = 2**17
+#: Rows of a block at least, because each block reads the weight again.
+_ROWS = 384
 
 
 class GatedLinear(nn.Linear):
-    """``a * sigmoid(b)`` for the two halves a and b of a linear map of (..., d_input); gives (..., d_output).
+    """Map (..., d_input) linearly to two halves a and b, and return ``a * sigmoid(b)``, (..., d_output).
 
     Source: "Language Modeling with Gated Convolutional Networks" (arXiv:1612.08083), equation 1.
 
@@ -25,20 +27,28 @@ class GatedLinear(nn.Linear):
         super().__init__(d_input, 2 * d_output)
 
     def forward(self, x: Tensor, *, of_gelu: bool = False) -> Tensor:
-        """The map of x, or of its GELU, which then takes no memory."""
+        """Map x.
+
+        Args:
+            x: real (..., d_input).
+            of_gelu: map the GELU of x instead, without memory for it.
+        """
         if self._in_blocks(x):
             return _GatedLinear.apply(x, self.weight, self.bias, of_gelu)
         return F.glu(F.linear(F.gelu(x) if of_gelu else x, self.weight, self.bias), -1)
 
     def _in_blocks(self, x: Tensor) -> bool:
-        """Whether the halves and their gradient, each twice as large as the output, would leave a CPU's cache."""
+        """Return whether the halves and their gradients, each as large as two outputs, exceed the cache of a CPU."""
         if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
             return False
         return x.dtype in (torch.float32, torch.float64) and x.numel() // x.shape[-1] > _rows(self.out_features)
 
 
 class _GatedLinear(torch.autograd.Function):
-    """In blocks of rows. Only the gate is kept: the gradient needs no ``a`` where it has ``a * sigmoid(b)``."""
+    """The map in blocks of rows.
+
+    It keeps the output and the gate alone: the gradient needs ``a * sigmoid(b)``, which is the output, and not ``a``.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, of_gelu: bool) -> Tensor:
@@ -72,10 +82,10 @@ class _GatedLinear(torch.autograd.Function):
 
 
 def _blocks(width: int, *tensors: Tensor) -> zip:
-    """Corresponding blocks of rows of the tensors (..., n)."""
+    """Return the corresponding blocks of rows of several tensors (..., n)."""
     return zip(*(each.flatten(0, -2).split(_rows(width)) for each in tensors), strict=True)
 
 
 def _rows(width: int) -> int:
-    """How many rows make a block."""
+    """Return how many rows make a block."""
     return max(_ROWS, _BLOCK // width) * torch.get_num_threads()

@@ -7,7 +7,7 @@ from torch import Tensor, distributed, nn
 
 
 class _Total(torch.autograd.Function):
-    """The sum of a tensor over all processes."""
+    """The sum of a tensor over all ranks, with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -23,10 +23,11 @@ class _Total(torch.autograd.Function):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm over all leading axes; ``step`` always takes the running statistics.
+    """Batch norm over all leading axes of (..., H).
 
     Attributes:
-        shared: the statistics are those of the batches of all processes of ``torch.distributed`` together.
+        shared: whether the statistics in training are those of the batches of all ranks of ``torch.distributed``
+            together.
     """
 
     shared = False
@@ -37,7 +38,7 @@ class BatchNorm(nn.BatchNorm1d):
         return y.view(x.shape)
 
     def _shared_forward(self, x: Tensor) -> Tensor:
-        """As ``nn.SyncBatchNorm``, which is for GPUs alone."""
+        """Normalise (n, H) with the statistics of all ranks, as ``nn.SyncBatchNorm`` does on GPUs alone."""
         dtype, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = x.new_full((1,), len(x))
         sums = _Total.apply(torch.cat((x.sum(0), count)))
@@ -52,6 +53,7 @@ class BatchNorm(nn.BatchNorm1d):
         return (x * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(dtype)
 
     def step(self, x: Tensor) -> Tensor:
+        """Normalise one sample (B, H) with the running statistics, in training too."""
         mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.bias - mean * scale, x, scale).to(x.dtype)
@@ -65,7 +67,11 @@ class LayerNorm(nn.LayerNorm):
 
 
 class ScalarNorm(nn.Module):
-    """Layer norm over the features whose scale and shift are one number each, as in the audio models of SaShiMi."""
+    """Layer norm over the features with one scale and one shift for all of them, as in the audio models of SaShiMi.
+
+    Args:
+        d_model: H; not needed, but all norms take it.
+    """
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -73,7 +79,7 @@ class ScalarNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        # The published code divides by the plain deviation; the small number only serves a constant x.
+        # The published code divides by the plain deviation; the small number matters for a constant x only.
         scale = self.scale.expand(x.shape[-1])
         scaled, _, per_deviation = torch.native_layer_norm(x, x.shape[-1:], scale, None, 1e-12)
         return torch.addcmul(scaled, self.scale * self.shift, per_deviation)
@@ -83,7 +89,11 @@ class ScalarNorm(nn.Module):
 
 
 class NoNorm(nn.Identity):
-    """No normalisation; takes the width as the others do."""
+    """No normalisation.
+
+    Args:
+        d_model: H; not needed, but all norms take it.
+    """
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -96,5 +106,10 @@ Norm = BatchNorm | LayerNorm | ScalarNorm | NoNorm
 
 
 def make_norm(kind: str, d_model: int) -> Norm:
-    """The norm of a name: ``batch``, ``layer``, ``scalar`` or ``none``."""
+    """Return the norm of a name.
+
+    Args:
+        kind: ``batch``, ``layer``, ``scalar`` or ``none``.
+        d_model: H.
+    """
     return {"batch": BatchNorm, "layer": LayerNorm, "scalar": ScalarNorm, "none": NoNorm}[kind](d_model)

@@ -1,11 +1,16 @@
-"""Zeros in place of padding."""
+"""Padding, which counts as zero."""
 
 import torch
 from torch import Tensor
 
 
 def mask_padding(u: Tensor, lengths: Tensor | None) -> Tensor:
-    """``u`` (B, L, H) with zeros beyond each sequence's length."""
+    """Return ``u`` with zeros in place of padding.
+
+    Args:
+        u: real (B, L, H).
+        lengths: integers (B,): positions from there on are padding; None: there is none.
+    """
     if lengths is None:
         return u
     inside = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
