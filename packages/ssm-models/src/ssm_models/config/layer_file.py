@@ -7,6 +7,7 @@ name (``importlib.import_module``) are not part of it.
 
 import ast
 import hashlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,15 +61,13 @@ def source_files(path: str) -> dict[str, bytes]:
         if name in found:
             continue
         found[name] = _read(each)
-        package = each.relative_to(folder).parent.parts
-        for module in _imported(_parse(each, found[name]), package):
-            if module and (len(package) > 0 or is_neighbour(folder, module[0])):
-                waiting += _files(folder, module)
+        for module in _imported(_parse(each, found[name]), folder, each.relative_to(folder).parent.parts):
+            waiting += _files(folder, module)
     return found
 
 
 def source_digest(path: str) -> str:
-    """Return a hexadecimal SHA-256 digest of :func:`source_files`, which does not depend on where the folder lies.
+    """Return a hexadecimal digest of :func:`source_files`, which does not depend on where the folder lies.
 
     Args:
         path: ``file.py:Class``; the class is not part of the digest.
@@ -76,43 +75,51 @@ def source_digest(path: str) -> str:
     Raises:
         LayerFileError: see :func:`source_files`.
     """
-    digest = hashlib.sha256()
-    for name, content in source_files(path).items():
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return digest(source_files(path))
+
+
+def digest(files: dict[str, bytes]) -> str:
+    """Return a hexadecimal SHA-256 digest of the names and contents of files."""
+    total = hashlib.sha256()
+    for name, content in files.items():
+        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise LayerFileError(f"{file} cannot be read: {error.strerror}.") from error
+        raise LayerFileError(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def _parse(file: Path, source: bytes) -> ast.Module:
     try:
-        return ast.parse(source, str(file))
+        with warnings.catch_warnings(action="ignore"):  # Python warns when it imports the file
+            return ast.parse(source, str(file))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = (error.msg if isinstance(error, SyntaxError) else str(error)) or "it is nested too deeply"
         raise LayerFileError(f"{file}{line} is not valid Python: {reason}.") from error
 
 
-def _imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the modules that may be imported, as parts of their names below the layer's folder.
+def _imported(tree: ast.Module, folder: Path, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the modules below ``folder`` that a file may import, as the parts of their names.
 
     Args:
-        tree: of the importing file.
-        package: the package of that file, below the layer's folder.
+        tree: syntax tree of the file.
+        folder: the layer's folder.
+        package: the package of the file, below ``folder``.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (tuple(alias.name.split(".")) for alias in node.names)
+            modules = [tuple(alias.name.split(".")) for alias in node.names]
+            yield from (module for module in modules if is_neighbour(folder, module[0]))
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             module = (*above, *(node.module.split(".") if node.module else ()))
-            yield module
-            yield from ((*module, alias.name) for alias in node.names)
+            if node.level or is_neighbour(folder, module[0]):
+                yield from ((*module, alias.name) for alias in node.names)
 
 
 def _files(folder: Path, module: tuple[str, ...]) -> list[Path]:
