@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 from ssm_bench.catalog import benchmarks
-from ssm_bench.jobs import Job, find_jobs
-from ssm_bench.launch import slurm
+from ssm_bench.errors import UserError
+from ssm_bench.launch import slurm_submit
+from ssm_bench.launch.jobs import Job, find_jobs
 from ssm_bench.plan import make_plan
 from ssm_bench.status import Status
 from ssm_data.contract import Place, default_cache
@@ -64,7 +65,14 @@ class Plain(Slow):
 
 class Wrong(Slow):
     def forward(self, u):
-        return u[:, :1]
+        return u if "MENDED" in os.environ else u[:, :1]
+
+
+class Broken(Plain):
+    def forward(self, u):
+        if os.environ.get("SLURM_PROCID") == "1":
+            raise ValueError("the layer of rank 1 is broken")
+        return super().forward(u)
 
 
 class Hungry(Slow):
@@ -81,7 +89,7 @@ class Cluster:
     folder: Path
 
     def bench(self, *words: str) -> str:
-        """Run the command; its output."""
+        """Run the command and return its output."""
         return _bench(self.folder, *words)
 
     def profile(self, **values: object) -> None:
@@ -136,17 +144,18 @@ def cluster(running: None, work: Path) -> Iterator[Cluster]:
     made.wait_for(lambda: not slurm_command("squeue", "--noheader").strip())
 
 
-def _bench(folder: Path, *words: str, **environment: str) -> str:
+def _bench(folder: Path, *words: str, status: int = 0, **environment: str) -> str:
+    """Run the command, which must end with this exit status, and return its output, errors last."""
     command = [sys.executable, "-c", "import sys; from ssm_bench.cli import main; sys.exit(main())", *words]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def records(out: Path) -> dict[str, dict]:
-    """What a run computed, by run folder."""
+    """Return what each run computed, by its run folder."""
     found = {}
     for file in sorted(out.rglob("record.json")):
         record = json.loads(file.read_text())
@@ -218,8 +227,14 @@ def test_a_failing_cell_disturbs_no_other_and_is_resubmitted_alone(cluster: Clus
     assert "Out of memory" in said
     assert "shape" in cluster.bench("jobs", "--logs", wrong.folder.name)
     done = slow.folder.joinpath("record.json").stat().st_mtime_ns
-    (cluster.folder / "mine.py").write_text(LAYERS.replace("return u[:, :1]", "return u"))
-    assert "submitted again" in cluster.bench("jobs", "--resubmit", "failed")
+    # A layer that was edited is another one, so its cell cannot be submitted again.
+    (cluster.folder / "mine.py").write_text(f"{LAYERS}\nx = 1\n")
+    assert "was edited after it was launched; launch it again" in _bench(
+        cluster.folder, "jobs", "--resubmit", "failed", status=2
+    )
+    (cluster.folder / "mine.py").write_text(LAYERS)
+    cluster.profile(setup=["ulimit -v 16000000", "export MENDED=1"])
+    assert cluster.bench("jobs", "--resubmit", "failed").count("submitted again") == 2
     slow, wrong, hungry = cluster.finish()
     assert [slow.state, wrong.state, hungry.state] == ["done", "done", "failed"]
     assert slow.folder.joinpath("record.json").stat().st_mtime_ns == done
@@ -230,10 +245,10 @@ def test_a_failing_cell_disturbs_no_other_and_is_resubmitted_alone(cluster: Clus
 def test_two_arrays_over_the_same_cells_do_each_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(benchmarks()["lra"], ["mine.py:Slow"], ["listops"], "smoke", [0, 1], LONG)
     # As if both had looked before either submitted.
-    monkeypatch.setattr(slurm, "unlaunched", lambda plan, out: list(plan))
+    monkeypatch.setattr(slurm_submit, "unlaunched", lambda plan, out: list(plan))
     cluster.profile(setup=["export PACE=0.02"])
     place, runs = Place(None, default_cache()), cluster.folder / "runs"
-    launches = [slurm.submit(plan, place, runs, ["lra"], cluster.folder / "profile.yaml") for _ in range(2)]
+    launches = [slurm_submit.submit(plan, place, runs, ["lra"], cluster.folder / "profile.yaml") for _ in range(2)]
     cluster.wait_for(lambda: not slurm_command("squeue", "--noheader").strip())
     assert [job.state for job in cluster.jobs()] == ["done"] * 2
     for job in cluster.jobs():
@@ -269,6 +284,62 @@ def test_two_processes_of_srun_compute_what_one_does(cluster: Cluster) -> None:
     [two], [one] = records(cluster.folder / "runs").values(), records(cluster.folder / "one").values()
     assert two.pop("metrics") == pytest.approx(one.pop("metrics"), rel=1e-5)
     assert two == one
+
+
+def test_the_error_of_another_rank_is_told_as_it_is(cluster: Cluster) -> None:
+    cluster.profile(setup=["export MASTER_ADDR=127.0.0.1"])
+    words = ["lra", "--model", "mine.py:Broken", "--task", "listops", "--scale", "smoke", *LONG, "devices=2"]
+    cluster.bench(*words, "accelerator=cpu", "--slurm", "profile.yaml")
+    [job] = cluster.finish()
+    assert (job.state, job.note) == ("failed", "Rank 1 of 2 failed: ValueError: the layer of rank 1 is broken")
+    assert "the layer of rank 1 is broken" in job.log.read_text()
+    assert "the layer of rank 1 is broken" in (job.folder / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"gpus": 1}, "set `gpus: 0` in the profile, or use --slurm local"),
+        ({"partition": "nowhere"}, "Set `partition` in the profile"),
+        ({"constraint": "fast"}, "Set `constraint` in the profile"),
+        ({"cpus": 1000}, "No node has so much"),
+        ({"sbatch": {"nodelist": "node9"}}, "`exclude` or `nodelist`"),
+        ({"sbatch": {"wat": "7"}}, "Correct that option"),
+    ],
+)
+def test_a_refusal_names_the_remedy_and_leaves_nothing(values: dict, said: str, cluster: Cluster) -> None:
+    plan = make_plan(benchmarks()["lra"], ["s4d"], ["listops"], "smoke", [0, 1], LONG)
+    cluster.profile(**values)
+    place, runs = Place(None, default_cache()), cluster.folder / "runs"
+    with pytest.raises(UserError, match="SLURM refused the jobs") as error:
+        slurm_submit.submit(plan, place, runs, ["lra"], cluster.folder / "profile.yaml")
+    assert said in str(error.value)
+    assert not cluster.jobs()
+    assert not slurm_command("squeue", "--noheader").strip()
+
+
+def test_a_command_inside_of_a_job_submits_what_it_would_outside(cluster: Cluster) -> None:
+    """A job's SLURM_* variables would contradict the memory and the tasks of the jobs that are submitted in it."""
+    words = ["lra", "--model", "s4d", "--task", "listops", "--scale", "smoke", *SHORT, "--slurm", "profile.yaml"]
+    command = [sys.executable, "-c", "import sys; from ssm_bench.cli import main; sys.exit(main())", *words]
+    inside = ["srun", "--mem-per-cpu=100", "--cpus-per-task=2", "--chdir", str(cluster.folder), *command]
+    subprocess.run(inside, check=True, cwd=cluster.folder)
+    [job] = cluster.finish()
+    assert job.state == "done", job.note
+
+
+def test_a_stranger_with_the_number_of_a_job_is_left_alone(cluster: Cluster) -> None:
+    cluster.profile(sbatch={"hold": True})
+    cluster.bench("lra", "--model", "s4d", "--task", "listops", "--scale", "smoke", *SHORT, "--slurm", "profile.yaml")
+    [job] = cluster.jobs()
+    assert job.state == "queued"
+    slurm_command("scancel", job.slurm)
+    said = slurm_command("sbatch", "--hold", "--job-name=theirs", "--wrap=true")
+    stranger = said.split()[-1]
+    job.launched.note_jobs({0: stranger})
+    assert cluster.jobs()[0].state == "failed"
+    assert "0 cells told to end" in cluster.bench("jobs", "--cancel")
+    assert stranger in slurm_command("squeue", "--noheader", "--format=%A").split()
 
 
 def test_jobs_run_the_code_that_was_submitted(cluster: Cluster) -> None:

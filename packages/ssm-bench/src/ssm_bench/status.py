@@ -119,7 +119,10 @@ def attempt(folder: Path) -> Iterator[None]:
         _end(folder, "stopped", why)
         raise
     except BaseException as error:
-        _end(folder, "failed", sentence(error))
+        status = Status.read(folder)
+        # If another rank crashed, its supervisor has written why; this rank only knows of a broken connection.
+        if status is None or status.state != "failed":
+            _end(folder, "failed", sentence(error))
         raise
     _end(folder, "done", "")
 
