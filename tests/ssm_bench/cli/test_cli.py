@@ -1,20 +1,15 @@
-"""The command line answers at once, names what is wrong, and writes nothing then."""
+"""The command line answers at once, says in one sentence what is wrong, and writes nothing then."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ssm_bench import cli
 from ssm_bench.cli import main
-
-TINY = (
-    "model.d_model=8",
-    "model.d_state=4",
-    "trainer.epochs=2",
-    "trainer.batch_size=16",
-    "data.limit={train:96,val:32,test:32}",
-    "must_beat_chance=false",
-)
+from ssm_testing.runs import TINY, bench, files_below
 
 
 @pytest.mark.parametrize(
@@ -24,6 +19,7 @@ TINY = (
         ([], 0),
         (["list"], 0),
         (["lra", "--help"], 0),
+        (["show", "lra", "--model", "s4d", "--task", "listops"], 0),
         (["lar", "--model", "s4d"], 2),
         (["lra", "--model", "s4e"], 2),
         (["lra", "--model", "s4d", "--task", "listop"], 2),
@@ -44,16 +40,28 @@ def test_answers_without_torch(words: list[str], status: int, work: Path) -> Non
     assert not list(work.iterdir())
 
 
+def refused(words: list[str], work: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Assert that a command line is refused with one sentence and writes nothing; return the sentence."""
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == 1, said.err
+    assert said.err.startswith("bench: ")
+    assert "Traceback" not in said.err
+    assert not said.out
+    assert not list(work.iterdir())
+    return said.err
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
         (["lar"], ["'lar'", "lra"]),
         (["lra", "--model", "s4dlin"], ["'s4dlin'", "s4d-lin"]),
         (["lra", "--model", "s4d", "--task", "list-ops"], ["'list-ops'", "listops"]),
-        (["lra", "--model", "s4d", "model.dstate=3"], ["'model.dstate'", "model.d_state"]),
-        (["lra", "--model", "s4d", "optimiser.lr=3"], ["'optimiser'", "optimizer"]),
+        (["lra", "--model", "s4d", "model.dstate=3"], ["'dstate'", "d_state"]),
+        (["lra", "--model", "s4d", "optimiser.lr=3"], ["'optimiser.lr'", "optimizer"]),
         (["lra", "--model", "s4d", "optimizer.lr=fast"], ["optimizer.lr", "'fast'"]),
-        (["lra", "--model", "s4d", "model.norm=group"], ["model.norm", "'group'", "'layer'", "'batch'"]),
+        (["lra", "--model", "s4d", "model.norm=group"], ["norm", "'group'", "layer", "batch"]),
         (["lra", "--model", "s4d", "model.d_state=5"], ["d_state", "5", "even"]),
         (["lra", "--model", "s4d", "optimizer.lr=1e-3,1e-2"], ["one value"]),
         (["lra", "--model", "s4d", "optimizer.lr="], ["optimizer.lr"]),
@@ -67,22 +75,95 @@ def test_answers_without_torch(words: list[str], status: int, work: Path) -> Non
         (["list", "imagenet"], ["'imagenet'", "lra"]),
         (["table", "lra"], ["no record", "--out"]),
         (["data", "delete", "lra"], ["delete", "status"]),
+        (["lra", "--model", "s4nd"], ["s4nd", "does not fit"]),
+        (["lra", "--model", "s4d@v9"], ["'v9'", "v4"]),
+        (["lra", "--model", "s4d", "s4d-legs", "--task", "listops"], ["twice"]),
+        (["lra", "--model", "s4d", "--seed", "0", "0"], ["twice"]),
+        (["lra", "--model", "s4d", "--seed", "-1"], ["seed", "-1"]),
+        (["lra", "--model", "s4d", "--workers", "0"], ["--workers"]),
+        (["lra", "--model", "s4d", "--workers", "2", "--slurm"], ["--workers", "--slurm"]),
+        (["lra", "--model", "s4d", "--sweep"], ["--sweep", "several values"]),
+        (["lra", "--mod", "s4d"], ["--mod"]),
+        (["table", "lra", "optimizer.lr=1"], ["optimizer.lr=1", "bench table"]),
+        (["show", "lra", "--model", "s4d", "optimizer.lr=-1"], ["optimizer.lr", "-1"]),
+        (["lra", "--model", "s4d", "--out", ""], ["--out", "empty"]),
+        (["lra", "--model", "s4d", "--out", "a\0b"], ["--out", "null"]),
+        (["lra", "--model", "s4d", "--out", "~nobody-of-this-name/x"], ["~nobody-of-this-name"]),
+        (["lra", "--model", "s4d", "--data", "~nobody-of-this-name/x"], ["~nobody-of-this-name"]),
+        (["lra", "--model", "~nobody-of-this-name/mine.py:A"], ["~nobody-of-this-name"]),
+        (["table", "lra", "--out", "~nobody-of-this-name/x"], ["~nobody-of-this-name"]),
+        (["lra", "--model", "x" * 5000 + ".py:A"], ["xxx"]),
+        (["lra", "--model", "mine.py:"], ["mine.py"]),
+        (["lra", "--model", "a\0b.py:A"], ["a"]),
     ],
-    ids=lambda value: " ".join(value[:4]),
+    ids=lambda value: " ".join(value[:4])[:50],
 )
 def test_a_mistake_is_one_sentence(
     words: list[str], named: list[str], work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if words[0] == "lra" and "--scale" not in words:
         words = [*words, "--scale", "smoke"]
-    assert main(words) == 2
-    said = capsys.readouterr()
-    assert len(said.err.splitlines()) == 1, said.err
-    assert said.err.startswith("bench: ")
+    said = refused(words, work, capsys)
     for name in named:
-        assert name in said.err
-    assert not said.out
-    assert not list(work.iterdir())
+        assert name in said
+
+
+#: A whole command that is right; stray words are added to it.
+RIGHT = ["lra", "--model", "s4d", "--task", "listops", "--scale", "smoke"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([*RIGHT, word] for word in ("++optimizer.lr=0.5", "+optimizer.lr=0.5", "~optimizer.lr", "optimizer/lr=0.5")),
+        *([*RIGHT, word] for word in ("optimizer.lr:0.5", "optimizer.lr", "=0.5", "--optimizer.lr=0.5", "-o")),
+        [*RIGHT, "optimizer.lr", "0.5"],
+        [*RIGHT, "optimizer.lr", "=", "0.5"],
+        [*RIGHT, "--dry-run", "s4", "dss"],
+        [*RIGHT, "nonsense"],
+        ["lra", "listops", "--model", "s4d", "--scale", "smoke"],
+        ["lra", "--model", "s4", *RIGHT[1:]],
+        ["lra", "--task", "image", *RIGHT[1:]],
+        [*RIGHT, "--scale", "mini"],
+        [*RIGHT, "--seed", "1", "--seed", "2"],
+        [*RIGHT, "--out", "a", "--out", "b"],
+        [*RIGHT, "--task=image"],
+        ["show", "lra", "nonsense", "--model", "s4d", "--task", "image"],
+        ["show", "lra", "--model", "s4", "--model", "s4d"],
+        ["table", "lra", "listops"],
+        ["table", "lra", "--scale", "mini", "--scale", "paper"],
+        ["list", "lra", "listops"],
+        ["data", "status", "lra", "listops"],
+        ["data", "status", "lra", "--task", "listops", "--task", "image"],
+        ["jobs", "lra"],
+        ["doctor", "cuda"],
+        ["kernels", "s4d"],
+    ],
+    ids=lambda words: " ".join(words[-4:]),
+)
+def test_no_word_vanishes(words: list[str], work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(words, work, capsys)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("scale=paper", "task=image", "benchmark=scifar", "recipe=mine-v9", "version=3", "variant=v4"),
+        *("model.name=s4", "data.name=text", "model_name=s4", "source_digest=0", "model.path=a.py:A"),
+        *("model=s4d-lin", "optimizer=sgd", "trainer=null", "data=null", "scheduler=3", "model={d_model:8}"),
+        *("Optimizer.lr=3", "optimizer.LR=3", "hydra.run.dir=x", "config=x", "name=x", "workers=2"),
+    ],
+)
+def test_a_word_that_would_relabel_a_run_is_refused(word: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert word.split("=")[0] in refused([*RIGHT, word], work, capsys)
+
+
+def test_overrides_may_stand_anywhere(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["optimizer.lr=0.5", "--model", "model.d_model=8", "s4d", "trainer.epochs=3", "--task", "listops"]
+    assert main(["show", "lra", *words, "seed=7"]) == 0
+    said = capsys.readouterr().out
+    for line in ("lr: 0.5", "d_model: 8", "epochs: 3", "seed: 7"):
+        assert line in said
 
 
 def test_options_of_a_run_are_these(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,101 +176,62 @@ def test_options_of_a_run_are_these(capsys: pytest.CaptureFixture[str]) -> None:
     assert options == {"--help", "--model", "--task", "--seed", "--scale", "--sweep", *places, "--dry-run"}
 
 
-def test_runs_then_skips_then_tables(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["lra", "--model", "s4d", "s4d-lin", "--task", "listops", "--seed", "0", "1", "--scale", "smoke", *TINY]
-    assert main(command) == 0
-    first = capsys.readouterr().out
-    records = {file: file.stat().st_mtime_ns for file in work.rglob("record.json")}
-    assert len(records) == 4
-    assert main(command) == 0
-    second = capsys.readouterr().out
-    assert second.count("(done before)") == 4
-    assert records == {file: file.stat().st_mtime_ns for file in work.rglob("record.json")}
-    assert _table(first) == _table(second)
-    assert "Published" in first
-    assert "±" in first
-    assert main(["table", "lra", "--format", "markdown"]) == 0
-    assert "| s4d " in capsys.readouterr().out
-    assert main(["table", "lra", "--format", "csv"]) == 0
-    assert 'own,smoke,"s4d data.limit' in capsys.readouterr().out
+def test_the_reader_of_the_output_may_go_away() -> None:
+    """Such as ``head``: no traceback, and no further word."""
+    bench = [sys.executable, "-c", "import sys; from ssm_bench.cli import main; sys.exit(main())"]
+    with subprocess.Popen([*bench, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
 
 
-def test_dry_run_starts_nothing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lra", "--model", "s4d", "--task", "listops", "--scale", "paper", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    for text in ("total_steps: 80000", "lr: 0.01", "# data: preparable", "parameters", "# time: about"):
-        assert text in said
-    assert not list(work.iterdir())
+def test_ctrl_c_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(words: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", interrupt)
+    assert main(["list"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
-def test_missing_data_does_not_stop_the_other_tasks(
-    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO, errno.EDQUOT, errno.EMFILE])
+def test_what_the_file_system_refuses_is_a_sentence(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    (work / "data").mkdir()
-    tiny = [word for word in TINY if "limit" not in word]
-    small = ["data.limit={train:64,val:32,test:32}", "data.l_max=64"]
-    command = ["lra", "--model", "s4d", "--task", "retrieval", "listops", "--scale", "mini", "--data", "data"]
-    assert main([*command, *tiny, *small, "trainer.epochs=1", "model.n_layers=1"]) == 1
-    said = capsys.readouterr().out
-    assert "1 of 2 runs gave no result" in said
-    assert "new_aan_pairs" in said
-    records = list(work.rglob("record.json"))
-    assert len(records) == 1
-    assert "listops" in str(records[0])
+    def refuse(words: list[str]) -> int:
+        raise OSError(number, os.strerror(number), "/some/file")
+
+    monkeypatch.setattr(cli, "_dispatch", refuse)
+    assert main(["list"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "/some/file" in line
+    assert ("the disk is full" if number == errno.ENOSPC else os.strerror(number)) in line
 
 
-def _table(text: str) -> str:
-    return text[text.index("Long Range Arena v1") :]
-
-
-LAYER = """
-import torch
-
-
-class Mean(torch.nn.Module):
-    def __init__(self, d_model, scale=1.0):
-        super().__init__()
-        self.scale = scale
-        self.mix = torch.nn.Linear(d_model, d_model)
-
-    def forward(self, u):
-        return self.mix(u.cumsum(1) * self.scale)
-
-
-class Wrong(torch.nn.Module):
-    def __init__(self, d_model):
-        super().__init__()
-
-    def forward(self, u):
-        return u[:, :1]
-"""
-
-
-def test_a_layer_of_ones_own(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (work / "mine.py").write_text(LAYER)
-    command = ["lra", "--task", "listops", "--scale", "smoke", "trainer.epochs=1", "model.d_model=8", *TINY[4:]]
-    assert main([*command, "--model", "mine.py:Mean", "model.args={scale:0.1}"]) == 0
-    assert len(list(work.rglob("record.json"))) == 1
-    capsys.readouterr()
-    assert main([*command, "--model", "mine.py:Wrong"]) == 1
-    assert "shape" in capsys.readouterr().out
-    assert main([*command, "--model", "mine.py:Missing"]) in (1, 2)
-    said = capsys.readouterr()
-    assert "Missing" in said.out + said.err
-
-
-def test_wandb_is_offline_without_a_key(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("NETRC", str(work / "no-netrc"))
-    tiny = [word for word in TINY if "epochs" not in word]
-    assert main(["lra", "--model", "s4d", "--task", "listops", "--scale", "smoke", *tiny, "logger=wandb"]) == 0
-    assert list(work.rglob("offline-run-*"))
-    assert list(work.rglob("metrics.csv"))
-
-
-def test_a_smoke_run_at_chance_fails(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["lra", "--model", "s4d", "--task", "text", "--scale", "smoke", "optimizer.lr=0.0", "trainer.epochs=1"]
-    assert main([*command, "data.limit={train:64,val:32,test:400}", "model.d_model=8", "model.d_state=4"]) == 1
-    assert "not clearly above chance" in capsys.readouterr().out
-    assert not list(work.rglob("record.json"))
+@pytest.mark.parametrize("verb", ["run", "run in processes", "table", "jobs", "show", "data", "list"])
+def test_a_deleted_working_directory_is_a_sentence(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = {
+        "run": ["lra", "--model", "s4d", *TINY],
+        "run in processes": ["lra", "--model", "s4d", *TINY, "--workers", "1"],
+        "table": ["table", "lra"],
+        "jobs": ["jobs"],
+        "show": ["show", "lra", "--model", "s4d", "--task", "listops"],
+        "data": ["data", "status", "lra", "--task", "listops"],
+        "list": ["list"],
+    }
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    status = bench(*lines[verb])
+    monkeypatch.chdir(tmp_path)
+    # A verb that composed its recipes before, or needs none, has no use for the folder.
+    assert status in ((0, 1, 2) if verb in ("show", "data", "list") else (1, 2))
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == (1 if status else 0)
+    assert "Traceback" not in said
+    if status == 1:
+        assert "does not exist any more" in said
+    assert not files_below(tmp_path)

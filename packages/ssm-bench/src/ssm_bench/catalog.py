@@ -67,8 +67,13 @@ class ModelName:
 
         if ".py:" in text:
             file, _, attribute = text.rpartition(":")
-            path = Path(file).expanduser()
-            if not path.is_file():
+            try:
+                path = Path(file).expanduser()
+                found = path.is_file()
+            except (OSError, RuntimeError) as error:  # a name that is too long; ~ of an unknown user
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise UserError(f"There is no file {file}: {str(reason).rstrip('.')}.") from None
+            if not found:
                 raise UserError(f"There is no file {path}; --model takes path/to/file.py:Class.")
             if not attribute.isidentifier():
                 raise UserError(f"'{attribute}' is not a class name; --model takes path/to/file.py:Class.")

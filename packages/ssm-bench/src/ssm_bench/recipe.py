@@ -322,6 +322,8 @@ def recipe_hash(recipe: Recipe) -> str:
         "data": {"name": recipe.data.name, **_changed(recipe.data)},
         "model": to_options(recipe.model, changed_only=True),
     }
+    # The code of a layer counts, and not where it lies; its class is in model_name.
+    changed["model"].pop("path", None)
     changed |= {key: value for key in ("must_beat_chance", "source_digest") if (value := getattr(recipe, key))}
     text = json.dumps(changed, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -63,6 +63,8 @@ def _sentence(error: OSError) -> str:
     """Say what the file system refused, and where."""
     if error.errno == errno.ENOSPC:
         return f"the disk is full ({error.filename or error}); free some space, and the same command goes on."
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "the current folder does not exist any more; change to another one."
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}."
 

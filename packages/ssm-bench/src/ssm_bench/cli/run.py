@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssm_bench.catalog import SCALES, Benchmark
+from ssm_bench.catalog import SCALES, Benchmark, ModelName
 from ssm_bench.cli.options import Once, add_data, add_out, check_data
 from ssm_bench.errors import UserError
 from ssm_bench.plan import Cell, make_plan
@@ -80,6 +80,11 @@ def run(args: argparse.Namespace) -> int:
     if args.workers is not None and args.slurm is not None:
         raise UserError("--workers is for this machine and --slurm for a cluster; choose one.")
     check_data(args.data)
+    # Names are checked before the default scale is chosen, because that imports torch.
+    for task in args.task:
+        benchmark.check_task(task)
+    for model in args.model:
+        ModelName.parse(model)
     scale, chosen_for = (args.scale, "") if args.scale else _default_scale(args.slurm)
     plan = make_plan(benchmark, args.model, args.task, scale, args.seed, args.overrides, sweep=args.sweep)
 
@@ -158,10 +163,11 @@ def _submit(args: argparse.Namespace, plan: list[Cell], place: Place, console: C
 
 def _check_writable(out: Path) -> None:
     """Refuse a folder for runs in which nothing can be written, before anything begins."""
-    nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    if not nearest.is_dir():
-        raise UserError(f"--out {out}: {nearest} is a file, not a folder.")
+    places = (out.absolute(), *out.absolute().parents)
     try:
+        nearest = next(folder for folder in places if folder.exists())
+        if not nearest.is_dir():
+            raise UserError(f"--out {out}: {nearest} is a file, not a folder.")
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()

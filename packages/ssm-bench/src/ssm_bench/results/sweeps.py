@@ -71,9 +71,9 @@ def find_sweeps(records: Sequence[Record]) -> list[Sweep]:
 
 
 def _rest(record: Record, keys: Sequence[str]) -> str:
-    """Return a recipe without its seed and the given keys, as text."""
+    """Return a recipe without its seed, the place of a layer's file, and the given keys, as text."""
     recipe = copy.deepcopy(record.recipe)
-    for key in ("seed", *keys):
+    for key in ("seed", "model.path", *keys):
         *sections, last = key.split(".")
         node = recipe
         for section in sections:

@@ -142,8 +142,7 @@ def _rows(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
 
 
 def _recipe_key(record: Record) -> str:
-    recipe = {key: value for key, value in record.recipe.items() if key != "seed"}
-    return json.dumps([recipe, record.data_fingerprint], sort_keys=True)
+    return json.dumps([_settings(record), record.data_fingerprint], sort_keys=True)
 
 
 def _one_a_seed(group: Sequence[Record]) -> list[Record]:
@@ -156,12 +155,17 @@ def _one_a_seed(group: Sequence[Record]) -> list[Record]:
 
 def _difference(record: Record, other: Record) -> str:
     """Say in which keys a recipe differs from another one: ``[optimizer.lr=0.5]``."""
-    mine, theirs = _flat(record.recipe), _flat(other.recipe)
-    keys = sorted(key for key in mine.keys() | theirs.keys() if key != "seed" and mine.get(key) != theirs.get(key))
+    mine, theirs = _settings(record), _settings(other)
+    keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
     words = [f"{key}={json.dumps(mine.get(key))}" for key in keys]
     if record.data_fingerprint != other.data_fingerprint:
         words.append(f"data {record.data_fingerprint[:8]}")
     return f"[{' '.join(words)}]"
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Return the recipe without the seed and without the place of a layer's file: the file's code counts."""
+    return {key: value for key, value in _flat(record.recipe).items() if key not in ("seed", "model.path")}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
