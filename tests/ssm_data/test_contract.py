@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from ssm_data import DATASETS, Place
 from ssm_data.collate import collate
+from ssm_data.errors import DataError
 
 PIXELS = ["scifar", "smnist", "pmnist"]
 NAMES = ["listops", "text", "retrieval", "image", "pathfinder", "path-x", *PIXELS, "sc35", "sc10"]  # classification
@@ -232,3 +233,18 @@ def test_a_cache_format_belongs_to_one_data_set(place, monkeypatch):
         assert DATASETS[name](miniature=True).status(place).state == "ready"
     again = DATASETS["smnist"](miniature=True).prepare(place, progress=False)
     assert again.spec.fingerprint == before["smnist"].spec.fingerprint  # the data are the same
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [("test_labels", 10), ("val_labels", -1), ("train_labels", 2**60), ("val_offsets", 1), ("test_offsets", 2**60)],
+)
+def test_classes_and_offsets_that_only_damaged_data_have_are_refused(tmp_path, file, value):
+    dataset = DATASETS["listops"](miniature=True, limit={"train": 20, "val": 5, "test": 5})
+    dataset.prepare(Place(None, tmp_path), progress=False)
+    [path] = tmp_path.rglob(f"{file}.npy")
+    values = np.load(path)
+    values[0] = value
+    np.save(path, values)
+    with pytest.raises(DataError, match="is damaged"):
+        dataset.prepare(Place(None, tmp_path), progress=False)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import pickle
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -196,3 +197,16 @@ def test_a_planted_command_is_not_executed(content, capfd):
     with pytest.raises(DataError, match="which no batch of CIFAR-10 contains"):
         cifar10.unpickled(content, "some file")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "content", [b"N" + b"r" + (2**29).to_bytes(4, "little") + b".", b"Np999999999\n.", b"\x96" + bytes(8) + b"."]
+)
+def test_a_pickle_that_would_fill_the_memory_is_refused(content):
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="is in no batch"):
+            cifar10.unpickled(content, "some file")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

@@ -212,6 +212,8 @@ def test_an_image_that_is_broken_is_named(tmp_path, monkeypatch, content, senten
         b"imgs/1 sample_3.png",
         b"imgs/1 sample_3.png 3 ",
         b"imgs/1 sam\xffple_3.png 3 1 1.0",
+        b"/imgs/1 sample_3.png 3 1 1.0",
+        b"imgs/../.. sample_3.png 3 1 1.0",
         b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'shape': (3, 4)}",
         b"",
     ],

@@ -360,6 +360,8 @@ class Dataset(ABC):
             view: options that decide how the stored arrays are read; they become part of the fingerprint.
         """
         spec = self.expected()
+        for split in splits.values():
+            _check_labels(entry, split, spec)
         labels = splits["test"].labels
         if spec.target == "labels":
             shares = labels.mean(axis=0)
@@ -383,3 +385,22 @@ class Dataset(ABC):
     @abstractmethod
     def _open(self, entry: cache.Entry) -> Prepared:
         """Open a complete cache entry that :attr:`Preparation.write` wrote."""
+
+
+def _check_labels(entry: cache.Entry, split: Labelled, spec: Spec) -> None:
+    """Check that the classes of a split exist, because a damaged file of the right size opens without an error.
+
+    Raises:
+        DataError: the prepared data are damaged.
+    """
+    most = 1 if spec.target == "labels" else spec.d_output - 1
+    try:
+        labels = split.labels
+        right = labels.dtype.kind in "iub" and (not labels.size or (labels.min() >= 0 and labels.max() <= most))
+    except IndexError:
+        right = False
+    if not right:
+        raise DataError(
+            f"{entry.folder} is damaged: it holds classes or examples that do not exist; delete the folder and prepare "
+            "the data again."
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import pickletools
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import prod
@@ -51,6 +52,8 @@ CONTENT = {
 }
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # What unpickling raises for content that is damaged or made up.
+# A batch has 10,013 numbered objects, and operations of protocol 2.
+MOST_OBJECTS, PROTOCOL = 1_000_000, 3
 UNPICKLING = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -208,6 +211,7 @@ def unpickled(content: bytes, name: str) -> Arrays:
         DataError: it is no batch of CIFAR-10.
     """
     try:
+        _check_operations(content)
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         labels = np.array(batch[b"labels"])
         images = batch[b"data"]
@@ -222,6 +226,17 @@ def unpickled(content: bytes, name: str) -> Arrays:
     if not right:
         raise DataError(f"{name} is no batch of CIFAR-10: its images or classes have another form. {HOW_TO}")
     return images.reshape(-1, 3, SIDE, SIDE), labels.astype(np.uint8)
+
+
+def _check_operations(content: bytes) -> None:
+    """Refuse what would fill the memory: a pickle may number its objects as it likes, and the reader makes room for all.
+
+    Raises:
+        ValueError: the pickle has such a number, or an operation that is newer than CIFAR-10.
+    """
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.proto > PROTOCOL or (operation.name.endswith("PUT") and argument > MOST_OBJECTS):  # type: ignore[operator]
+            raise ValueError(f"its operation {operation.name} {argument} is in no batch")
 
 
 def read_hub() -> dict[str, Arrays]:

@@ -177,8 +177,9 @@ def read_metadata(folder: Path) -> list[tuple[str, int]]:
     examples = []
     for path in _metadata(folder):
         for number, line in enumerate(_lines(path), 1):
-            columns = line.decode("ascii", errors="replace").split()
-            if len(columns) < 4 or columns[3] not in ("0", "1") or "\ufffd" in f"{columns[0]}{columns[1]}":
+            columns = [column.decode("ascii", errors="replace") for column in line.split()]
+            path_below = len(columns) > 1 and not {"", ".."} & set(f"{columns[0]}/{columns[1]}".split("/"))
+            if not path_below or len(columns) < 4 or columns[3] not in ("0", "1") or "\ufffd" in "".join(columns[:2]):
                 raise DataError(
                     f"Line {number} of {path} is {line[:80]!r}, which does not name a folder, an image, its number and "
                     "its class (0 or 1); get the file again."

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ssm_data.cache import Entry, Writer
+from ssm_data.errors import DataError
 
 
 class Split(Protocol):
@@ -89,8 +90,19 @@ class Ragged(OnDisk):
 
     @staticmethod
     def open(entry: Entry, name: str) -> Ragged:
-        """Reads what :meth:`store` wrote."""
-        return Ragged(entry.array(f"{name}_flat"), entry.array(f"{name}_offsets"))
+        """Open what :meth:`store` wrote.
+
+        Raises:
+            DataError: the two arrays do not belong together, so that one of them is damaged.
+        """
+        flat, offsets = entry.array(f"{name}_flat"), entry.array(f"{name}_offsets")
+        right = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 0
+        if not (right and offsets[0] == 0 and offsets[-1] == len(flat) and (offsets[:-1] <= offsets[1:]).all()):
+            raise DataError(
+                f"{entry.folder}/{name}_offsets.npy is damaged; delete the folder {entry.folder} and prepare the data "
+                "again."
+            )
+        return Ragged(flat, offsets)
 
 
 @dataclass(frozen=True)
