@@ -1,7 +1,6 @@
 """A launched plan is the plan: its cells are composed again as they were, or the change is a sentence."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,42 +65,61 @@ def test_names_tell_cells_apart_by_what_they_do_not_share(plan: Plan, launch: La
     assert len({launched.name(index) for index in range(len(launched))}) == len(cells)
 
 
-def _cut(text: str) -> str:
-    return text[: len(text) // 2]
+@pytest.mark.parametrize("damage", [lambda text: b"", lambda text: text[: len(text) // 2], lambda text: text + b"\xff"])
+def test_a_cut_plan_is_named_and_set_aside_and_the_others_are_listed(
+    damage: Callable[[bytes], bytes], plan: Plan, launch: Launch, work: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cells = plan(tasks=["image"], seeds=[0])
+    first, second = launch(cells), launch(cells)
+    first.file.write_bytes(damage(first.file.read_bytes()))
+    with pytest.raises(DamagedLaunchError, match=r"plan\.json is damaged"):
+        _ = Launched(first.folder).content
+    assert Launched.all(work / "runs") == [second]
+    [warning] = caplog.records
+    assert f"{first.file} is damaged" in warning.message
+    assert "kept as plan.json.damaged" in warning.message
+    assert first.file.with_name("plan.json.damaged").is_file()
+    assert not first.file.exists()
+    caplog.clear()
+    assert Launched.all(work / "runs") == [second]
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("change", "said"),
     [
-        lambda text: "",
-        _cut,
-        lambda text: "null",
-        lambda text: "[]",
-        lambda text: "{}",
-        lambda text: text.replace('"cells"', '"cell"'),
-        lambda text: text.replace('"overrides"', '"override"'),
-        lambda text: text.replace('"pid": ', '"pid": "').replace(f'"{os.getpid()}', f'"{os.getpid()}"'),
-        lambda text: json.dumps(json.loads(text) | {"cells": []}),
-        lambda text: text.replace("s4d", "\0\ud800", 1).encode("utf-8", "surrogatepass").decode("latin-1"),
+        (lambda content: [], "it holds no keys"),
+        (lambda content: {}, "'created' is missing or wrong"),
+        (lambda content: content | {"pid": "7"}, "'pid' is missing or wrong"),
+        (lambda content: content | {"cells": [{"name": "a", "folder": "b"}]}, "'overrides' of a cell is missing"),
+        (lambda content: content | {"cells": ["a"]}, "'name' of a cell is missing"),
+        (lambda content: content | {"cells": []}, "it has no cells"),
     ],
 )
-def test_a_damaged_plan_is_named_and_set_aside_and_the_others_are_listed(
-    damage: Callable[[str], str], plan: Plan, launch: Launch, work: Path, caplog: pytest.LogCaptureFixture
+def test_a_plan_of_another_form_is_named_and_left_for_the_jobs_that_may_need_it(
+    change: Callable[[Any], Any], said: str, plan: Plan, launch: Launch, work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cells = plan(tasks=["image"], seeds=[0])
-    first, second, third = (launch(cells) for _ in range(3))
-    second.file.write_text(damage(second.file.read_text()))
-    with pytest.raises(DamagedLaunchError, match=r"plan\.json is damaged"):
-        _ = Launched(second.folder).content
-    assert Launched.all(work / "runs") == [first, third]
-    [warning] = caplog.records
-    assert f"{second.file} is damaged" in warning.message
-    assert "kept as plan.json.damaged" in warning.message
-    assert second.file.with_name("plan.json.damaged").is_file()
-    assert not second.file.exists()
-    caplog.clear()
-    assert Launched.all(work / "runs") == [first, third]
-    assert not caplog.records
+    launched = launch(plan(tasks=["image"], seeds=[0]))
+    launched.file.write_text(json.dumps(change(json.loads(launched.file.read_text()))))
+    assert Launched.all(work / "runs") == []
+    assert f"is not a plan that this version reads: {said}" in caplog.text
+    assert launched.file.is_file()
+
+
+def test_a_plan_of_an_older_version_is_listed_and_its_cells_are_to_be_launched_again(
+    plan: Plan, launch: Launch, work: Path
+) -> None:
+    launched = launch(plan())
+    content = json.loads(launched.file.read_text())
+    del content["start"]
+    for cell in content["cells"]:
+        del cell["source_digest"]
+    launched.file.write_text(json.dumps(content))
+    [found] = Launched.all(work / "runs")
+    assert found.name(0) == "lra/listops s4d seed 0"
+    assert not found.launcher_runs()
+    with pytest.raises(RunError, match="'source_digest'; launch it again"):
+        found.cell(0)
 
 
 @pytest.mark.parametrize("content", ["", '{"cells": {"0": "12', "null", "[]", '{"cells": []}', '{"cells": {"x": "1"}}'])

@@ -39,7 +39,7 @@ def cancel(jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
 
 def _end_launcher(launched: Launched) -> bool:
     """Tell the launcher on this machine to end, which ends its cell processes. Return whether it runs."""
-    return _terminate(launched.content["host"], launched.content["pid"], launched.content["start"])
+    return _terminate(launched.content["host"], launched.content["pid"], launched.start)
 
 
 def _runs_elsewhere(job: Job) -> bool:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -35,37 +36,28 @@ FOLDER = ".launches"
 PLAN = "plan.json"
 JOBS = "jobs.json"
 CANCELLED = "cancelled"
-#: Keys of a plan, and of each of its cells, with the types of their values.
+#: What ``bench jobs`` needs of a plan and of each of its cells, with the types; plans of other versions have it, too.
 _PLAN_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "created": (int, float),
-    "command": list,
     "profile": (str, type(None)),
-    "code": str,
     "out": str,
-    "data": (str, type(None)),
-    "cache": str,
     "host": str,
     "pid": int,
-    "start": str,
     "cells": list,
 }
-_CELL_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "name": str,
-    "folder": str,
-    "benchmark": str,
-    "task": str,
-    "model": str,
-    "source_digest": str,
-    "scale": str,
-    "seed": int,
-    "overrides": list,
-    "sweep": list,
-    "runtime": list,
-}
+_CELL_TYPES: Mapping[str, type] = {"name": str, "folder": str, "overrides": list}
 
 
 class DamagedLaunchError(RunError):
-    """The plan of a launch cannot be read; the message says which file, and why."""
+    """The plan of a launch cannot be read; the message says which file, and why.
+
+    Attributes:
+        is_cut: the file is empty or not JSON, so no version of the code reads it.
+    """
+
+    def __init__(self, message: str, is_cut: bool) -> None:
+        super().__init__(message)
+        self.is_cut = is_cut
 
 
 @dataclass(frozen=True)
@@ -106,14 +98,21 @@ class Launched:
 
     @classmethod
     def all(cls, out: Path) -> list[Launched]:
-        """Return every launch below ``out``, the oldest first. A damaged plan is set aside and named in the log."""
+        """Return every launch below ``out``, the oldest first.
+
+        A plan that cannot be read is named in the log. It is set aside if it is cut; otherwise a job of another version
+        of the code may still need it.
+        """
         found = []
         for file in sorted((out / FOLDER).glob(f"*/{PLAN}")):
             launched = cls(file.parent.resolve())
             try:
                 _ = launched.content
             except DamagedLaunchError as error:
-                warn_and_set_aside(file, str(error))
+                if error.is_cut:
+                    warn_and_set_aside(file, str(error))
+                else:
+                    logging.getLogger(__name__).warning("%s", error)
             else:
                 found.append(launched)
         return found
@@ -131,9 +130,12 @@ class Launched:
             DamagedLaunchError: the file is not a plan.
         """
         content = read_json(self.file)
-        fault = _fault(content)
-        if fault:
-            raise DamagedLaunchError(f"{self.file} is damaged ({fault}), so its cells cannot be started again.")
+        if content is None:
+            raise DamagedLaunchError(f"{self.file} is damaged, so its cells cannot be listed.", is_cut=True)
+        if fault := _fault(content):
+            raise DamagedLaunchError(
+                f"{self.file} is not a plan that this version reads: {fault}. Its cells are not listed.", is_cut=False
+            )
         return content
 
     @property
@@ -160,6 +162,11 @@ class Launched:
         profile = self.content["profile"]
         return Path(profile) if profile else None
 
+    @property
+    def start(self) -> str:
+        """The start of the process that launched the plan (``process_identity``); empty in a plan of an old version."""
+        return self.content.get("start", "")
+
     def __len__(self) -> int:
         return len(self.content["cells"])
 
@@ -182,16 +189,19 @@ class Launched:
             RunError: a recipe or the file of a layer was edited since, so that the result is another cell.
         """
         words = self.content["cells"][index]
-        self._check_source(words)
-        recipe, runtime = compose_recipe(
-            benchmark(words["benchmark"]),
-            words["task"],
-            words["model"],
-            words["scale"],
-            words["seed"],
-            [*words["overrides"], *words["runtime"]],
-        )
-        cell = Cell(recipe, runtime, tuple(words["overrides"]), tuple(words["sweep"]))
+        try:
+            self._check_source(words)
+            recipe, runtime = compose_recipe(
+                benchmark(words["benchmark"]),
+                words["task"],
+                words["model"],
+                words["scale"],
+                words["seed"],
+                [*words["overrides"], *words["runtime"]],
+            )
+            cell = Cell(recipe, runtime, tuple(words["overrides"]), tuple(words["sweep"]))
+        except KeyError as error:
+            raise RunError(f"{self.file} is of another version: a cell has no {error}; launch it again.") from error
         if cell.folder(self.out) != self.run_folder(index):
             raise RunError(f"The recipe of {cell.name} has changed since it was launched; launch it again.")
         return cell
@@ -203,7 +213,7 @@ class Launched:
 
     def launcher_runs(self) -> bool:
         """Return whether the process that launched the plan still runs on this machine."""
-        return is_running(self.content["host"], self.content["pid"], self.content["start"])
+        return is_running(self.content["host"], self.content["pid"], self.start)
 
     def note_cancelled(self) -> None:
         """Note that the user ended the cells that are unfinished."""
@@ -238,8 +248,6 @@ class Launched:
 
 def _fault(content: Any) -> str:
     """Return what is wrong with the content of a plan; empty if nothing is."""
-    if content is None:
-        return "it is not JSON"
     if not isinstance(content, dict):
         return "it holds no keys"
     for key, kind in _PLAN_TYPES.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def _parameters(
         # A step does not inherit its job's cores (since SLURM 22.05).
         "srun_args": ["--kill-on-bad-exit=0", f"--wait={LAST_SECONDS}", f"--cpus-per-task={profile.cpus}"],
         "teardown": REQUEUE.splitlines(),
-        "additional_parameters": more | dict(profile.sbatch or {}),
+        "additional_parameters": {**more, **(profile.sbatch or {})},
     }
 
 
@@ -158,11 +158,11 @@ def _data_parameters(launched: Launched, profile: ClusterProfile) -> dict[str, A
         "time": profile.time,
         "nodes": 1,
         "ntasks_per_node": 1,
-        "additional_parameters": {"requeue": True} | dict(profile.sbatch or {}),
+        "additional_parameters": {"requeue": True, **(profile.sbatch or {})},
     }
 
 
-def _common(launched: Launched, profile: ClusterProfile) -> Mapping[str, Any]:
+def _common(launched: Launched, profile: ClusterProfile) -> dict[str, Any]:
     setup = [*profile.setup]
     if paths := ":".join(map(shlex.quote, launched.code.paths)):
         setup.append(f"export PYTHONPATH={paths}${{PYTHONPATH:+:$PYTHONPATH}}")

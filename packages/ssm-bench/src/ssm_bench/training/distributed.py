@@ -213,11 +213,12 @@ def spawn(runtime: Runtime, function: Callable[..., T], *args: Any) -> T:
             pending[receiver] = number
         while pending and (deadline is None or time.monotonic() < deadline):
             timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-            errors = []
-            for receiver in wait(list(pending), timeout):
-                number = pending.pop(receiver)
+            errors: list[tuple[int, BaseException]] = []
+            ready: list[Any] = wait(list(pending), timeout)
+            for connection in ready:
+                number = pending.pop(connection)
                 try:
-                    failure, result = receiver.recv()  # type: ignore[union-attr]
+                    failure, result = connection.recv()
                 except EOFError:
                     ranks[number].join()
                     errors.append((_died, _ended_silently(number, size, ranks[number].exitcode)))
