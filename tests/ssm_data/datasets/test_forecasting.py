@@ -75,7 +75,7 @@ def test_faults_have_a_sentence(tmp_path):
     status = Weather().status(Place(tmp_path, tmp_path))
     assert status.state == "missing"
     assert "WTH.csv (35,064 rows) is not in" in status.sentence
-    with pytest.raises(DataError, match=r"has 150 rows where 200 are published"):
+    with pytest.raises(DataError, match=r"has 150 rows, but 200 are published"):
         prepare(ECL(past=12, future=5), write(tmp_path / "1", "ECL.csv", "MT_320", rows=150), tmp_path)
     with pytest.raises(DataError, match=r"ECL\.csv has no column MT_320"):
         prepare(ECL(past=12, future=5), write(tmp_path / "2", "ECL.csv", "OT"), tmp_path)

@@ -73,7 +73,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path, data, content):
 @pytest.mark.parametrize("split", FILES)
 def test_refuses_a_part_of_the_release(tmp_path, data, monkeypatch, split):
     monkeypatch.setitem(retrieval.PAIRS, split, 4)
-    with pytest.raises(DataError, match=f"{FILES[split]} holds 3 pairs where the release has 4"):
+    with pytest.raises(DataError, match=f"{FILES[split]} holds 3 pairs, but the release has 4"):
         Retrieval().prepare(Place(data, tmp_path / "cache"), progress=False)
 
 

@@ -1,4 +1,4 @@
-"""Data sets of the state space benchmarks: obtained, verified, prepared, batched.
+"""The data sets of the state space benchmarks: obtain them, verify, prepare and batch them.
 
 ``DATASETS`` maps names to classes of options; ``DATASETS[name](...).prepare(place)`` gives the prepared
 data and :func:`ssm_data.batches.loader` its batches. Options and status need no torch.

@@ -1,4 +1,4 @@
-"""Prepared arrays on disk: written whole or not at all, locked, checksummed, memory-mapped.
+"""Store prepared arrays on disk: whole or not at all, locked, with checksums, memory-mapped.
 
 An entry is a folder of ``.npy`` files and a ``meta.json`` with the size and SHA-256 of each. It is built
 beside its place under a lock and renamed when complete, so a killed preparation leaves nothing behind
@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from ssm_data.errors import DataError
 
-DIGEST_FORMAT = 3  # part of every fingerprint in every record of a run, and so never changed
+DIGEST_FORMAT = 3  # part of every fingerprint in every record of a run: it never changes
 META = "meta.json"
 # What numpy raises for an array file whose header is damaged.
 DAMAGED = (
@@ -38,7 +38,7 @@ DAMAGED = (
     MemoryError,
     tokenize.TokenError,
 )
-CHECKSUMS = ".sha256"  # suffix of files in an entry that tell where it comes from and are no part of its contents
+CHECKSUMS = ".sha256"  # suffix of files that tell where an entry comes from; they are no part of its contents
 
 
 def digest(value: Any, number: int = DIGEST_FORMAT) -> str:
@@ -48,14 +48,19 @@ def digest(value: Any, number: int = DIGEST_FORMAT) -> str:
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file."""
+    """Return the hexadecimal digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete entry. ``meta`` is what its writer noted, ``files`` maps names to [size, sha256]."""
+    """A complete entry.
+
+    Attributes:
+        meta: what its writer noted.
+        files: size and SHA-256 of each file, by name.
+    """
 
     folder: Path
     meta: dict[str, Any]
@@ -63,12 +68,12 @@ class Entry:
 
     @cached_property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Return the bytes on disk."""
         return sum(size for size, _ in self.files.values())
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the contents."""
+        """Return the hash of the contents."""
         return digest({name: sha for name, (_, sha) in self.files.items()})
 
     def array(self, name: str) -> np.ndarray:
@@ -86,7 +91,7 @@ class Entry:
             ) from error
 
     def verify(self) -> list[str]:
-        """A sentence for each file that is not what was written; reads them all."""
+        """Read all files; return a sentence for each that is not what was written."""
         return [
             f"{self.folder / name} does not have its recorded checksum; "
             f"delete the folder {self.folder} and prepare the data again."
@@ -97,19 +102,19 @@ class Entry:
 
 @dataclass
 class Writer:
-    """Collects the arrays and notes of an entry that is being built."""
+    """Collect the arrays and notes of an entry that is being built."""
 
     folder: Path
     meta: dict[str, Any] = field(default_factory=dict)
 
     def array(self, name: str, values: np.ndarray) -> None:
-        """Stores an array."""
+        """Store an array."""
         with (self.folder / f"{name}.npy").open("wb") as file:
-            # Of a file itself numpy would write past Python, and a full disk would be an error without a name.
+            # Given a file, numpy would write past Python, and a full disk would raise an error without a name.
             np.save(SimpleNamespace(write=file.write), values, allow_pickle=False)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
-        """A new array on disk, to be filled piece by piece."""
+        """Create an array on disk, to be filled piece by piece."""
         path = self.folder / f"{name}.npy"
         values = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         if hasattr(os, "posix_fallocate"):  # a full disk raises here, and does not kill the process later
@@ -119,7 +124,7 @@ class Writer:
 
 
 def find(folder: Path) -> Entry | None:
-    """The entry at ``folder`` if it is complete; sizes are compared, contents are not read."""
+    """Return the entry at ``folder`` if it is complete, else None; compare sizes, but do not read contents."""
     try:
         stored = json.loads((folder / META).read_text())
         files = {name: (int(size), str(sha)) for name, (size, sha) in stored["files"].items()}
@@ -133,7 +138,7 @@ def find(folder: Path) -> Entry | None:
 
 
 def build(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) -> Entry:
-    """Builds the entry at ``folder`` with ``write``, unless another process has done so meanwhile.
+    """Build the entry at ``folder`` with ``write``, unless another process has built it in the meantime.
 
     Raises:
         DataError: a disk is full, or a file cannot be read or written.

@@ -1,4 +1,4 @@
-"""Joins examples to a batch of tensors; :mod:`ssm_data.batches` calls it in the processes that read them."""
+"""Join examples to a batch of tensors; the processes of :mod:`ssm_data.batches` that read examples call it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_TARGET = -100  # torch's cross entropy leaves such targets out
 
 
 def collate(examples: Sequence[Any], spec: Spec) -> Batch:
-    """Examples of one split as a batch in the form that the spec describes, padded on the right with token 0."""
+    """Join examples of one split to a batch as the spec describes it; pad tokens on the right with 0."""
     targets = [example[-1] for example in examples]
     if spec.target == "class" and spec.l_output:
         y = torch.from_numpy(padded(targets, NO_TARGET))
@@ -32,7 +32,7 @@ def collate(examples: Sequence[Any], spec: Spec) -> Batch:
 
 
 def padded(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
-    """Sequences (L,) of different lengths as one array (B, L) int64, filled on the right with ``value``."""
+    """Join sequences (L,) of different lengths to an array (B, L) int64; fill it on the right with ``value``."""
     out = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
     for row, sequence in zip(out, sequences, strict=True):
         row[: len(sequence)] = sequence

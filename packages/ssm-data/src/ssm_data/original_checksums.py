@@ -1,4 +1,4 @@
-"""Checksums of the original files of an entry, in sha256sum's format: ``Dataset`` records and compares them."""
+"""Record and compare the checksums of the original files of a cache entry, in the format of sha256sum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = f"originals{CHECKSUMS}"
 
 
 def record(folder: Path, originals: Iterable[Path], progress: bool) -> None:
-    """Writes the checksums of files, and of all files in folders, to an entry that is being built."""
+    """Write the checksums of files, and of all files in folders, to an entry that is being built."""
     files = [file for path in originals for file in _files(path)]
     if not files:
         return
@@ -22,9 +22,9 @@ def record(folder: Path, originals: Iterable[Path], progress: bool) -> None:
 
 
 def verify(folder: Path, progress: bool) -> list[str]:
-    """A sentence for each original that is not what it was when the entry was prepared.
+    """Return a sentence for each original that is not what it was when the entry was prepared.
 
-    Originals of which nothing is there any more are no difference: the entry does not need them.
+    If none of the originals is there any more, this is no fault: the entry does not need them.
     """
     path = folder / NAME
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Independent jobs on all cores, with a progress bar."""
+"""Run independent jobs on all cores, with a progress bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -29,7 +29,7 @@ def mapped(
     title: str,
     progress: bool,
 ) -> Iterator[Result]:
-    """``work(job)`` for each job, in order, on all cores.
+    """Yield ``work(job)`` for each job, in order, computed on all cores.
 
     A few jobs run in this process. More start fresh interpreters, because forking a process that runs
     threads, as one that has imported torch does, may hang; ``work`` must be importable.
@@ -43,7 +43,7 @@ def mapped(
 
 
 def tracked(items: Iterable[Result], total: int, *, title: str, progress: bool) -> Iterator[Result]:
-    """The items, with a progress bar on standard error."""
+    """Yield the items, and draw a progress bar on standard error."""
     columns: tuple[Any, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Compares genuine files with the published facts: ``python -m ssm_data.published_facts FOLDER``.
+"""Compare genuine files with the published facts: ``python -m ssm_data.published_facts FOLDER``.
 
 Writes a table in Markdown to standard output, of all that the folder holds, and exits with 1 if a fact is not
 met. Of releases that are there in part only their files are read.
@@ -32,7 +32,7 @@ of this part have been read.
 
 
 class Fact(NamedTuple):
-    """What was found, and what is published; None where nothing is."""
+    """What was found, and what is published (None if nothing is)."""
 
     name: str
     published: Any
@@ -47,7 +47,12 @@ Check = Callable[[Place], Iterator[Fact]]
 
 
 def image(name: str, sizes: list[int], test: list[int], mean: list[float], white: int, digits: int) -> Check:
-    """Facts of pixel images: sizes, classes, and the mean of each channel with so many digits, ``white`` being 255."""
+    """Return the check of a data set of pixels: sizes, classes, and the mean of each channel.
+
+    Args:
+        white: value of the whitest pixel in the published mean.
+        digits: decimal digits of the published mean.
+    """
 
     def facts(place: Place) -> Iterator[Fact]:
         prepared = _prepared(name, place)
@@ -63,7 +68,7 @@ def image(name: str, sizes: list[int], test: list[int], mean: list[float], white
 
 
 def reviews(place: Place) -> Iterator[Fact]:
-    """Facts of IMDB."""
+    """Yield the facts of IMDB."""
     prepared = _prepared("text", place)
     yield from _classified(prepared, [22_500, 2_500, 25_000], [12_500, 12_500])
     yield Fact("vocabulary of reviews cut to 4,095 characters, as the reference cuts them", None, prepared.spec.d_input)
@@ -78,7 +83,7 @@ def reviews(place: Place) -> Iterator[Fact]:
 
 
 def squares(place: Place) -> Iterator[Fact]:
-    """Facts of CIFAR-10 in two dimensions."""
+    """Yield the facts of CIFAR-10 in two dimensions."""
     prepared = _prepared("cifar", place)
     yield Fact("train, val, test", CIFAR, list(prepared.spec.sizes.values()))
     yield Fact("axes, channels", [32, 32, 3], [*prepared.spec.axes, prepared.spec.d_input])
@@ -91,7 +96,7 @@ def squares(place: Place) -> Iterator[Fact]:
 
 
 def photographs(place: Place) -> Iterator[Fact]:
-    """Facts of some images of ImageNet."""
+    """Yield the facts of some images of ImageNet."""
     paths = sorted(_at(place, "imagenet_samples").glob("*/*.JPEG"))
     images = [pictures.decoded(path.read_bytes(), path.name) for path in paths]
     yield Fact("images that can be read, folders of classes", None, [len(images), len({path.parent for path in paths})])
@@ -101,7 +106,7 @@ def photographs(place: Place) -> Iterator[Fact]:
 
 
 def expressions(place: Place) -> Iterator[Fact]:
-    """Facts of the test file of ListOps."""
+    """Yield the facts of the test file of ListOps."""
     rows = list(listops.read_release(_at(place, "listops-1000/basic_test.tsv")))
     lengths = [len(tokens) for tokens, _ in rows]
     yield Fact("rows of basic_test.tsv", None, len(rows))
@@ -111,7 +116,7 @@ def expressions(place: Place) -> Iterator[Fact]:
 
 
 def paths(size: int) -> Check:
-    """Facts of Pathfinder images."""
+    """Return the check of Pathfinder images of one size."""
 
     def facts(place: Place) -> Iterator[Fact]:
         folder = _at(place, f"pathfinder/pathfinder{size}/{pathfinder.DIFFICULTY}")
@@ -123,7 +128,7 @@ def paths(size: int) -> Check:
 
 
 def clips(place: Place) -> Iterator[Fact]:
-    """Facts of clips of Speech Commands."""
+    """Yield the facts of clips of Speech Commands."""
     source = speech_commands.find(place)
     if source is None:
         raise DataError("There are no clips of Speech Commands.")
@@ -138,7 +143,7 @@ def clips(place: Place) -> Iterator[Fact]:
 
 
 def words(place: Place) -> Iterator[Fact]:
-    """Facts of the texts of WikiText-2 other than that for training."""
+    """Yield the facts of the val and test texts of WikiText-2."""
     texts = wikitext.read(_at(place, "wikitext-2"))
     for split in ("val", "test"):
         lines = wikitext.lines(texts[split], split)
@@ -186,7 +191,7 @@ def _at(place: Place, name: str) -> Path:
 
 
 def main(folder: Path) -> int:
-    """Prints the table of a folder; 1 if a fact is not met, else 0."""
+    """Print the table of a folder; return 1 if a fact is not met, else 0."""
     status = 0
     print(TITLE.format(today=f"{date.today():%Y-%m-%d}"))
     with TemporaryDirectory() as cache:

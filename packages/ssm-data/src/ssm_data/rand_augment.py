@@ -1,4 +1,4 @@
-"""RandAugment of the recipes for ImageNet: random operations on an image, by torchvision.
+"""RandAugment as the recipes for ImageNet use it: random operations on an image, made of torchvision's.
 
 Operations and magnitudes are those that the recipes' code calls ``inc1``. torchvision's own class has others: it may do
 nothing and always does what it draws, keeps four bits at least, inverts nothing, and fills with black.
@@ -25,7 +25,7 @@ def moved(
     slopes: tuple[float, float] = (0.0, 0.0),
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Pixels rotated about the middle in degrees, sheared from the corner, or shifted by shares of width and height."""
+    """Rotate pixels about the middle (in degrees), shear them from the corner, or shift them (by shares)."""
     height, width = x.shape[-2:]
     return functional.affine(
         x,
@@ -60,7 +60,7 @@ OPERATIONS: dict[str, Callable[[Tensor, float, Sequence[float]], Tensor]] = {
 
 
 class RandAugment(torch.nn.Module):
-    """Random operations, each carried out in half of the cases, at a magnitude of at most 10 with a normal spread.
+    """Draw operations, and carry out each with probability 1/2 at a random magnitude of at most 10.
 
     Cubuk et al., "RandAugment" (arXiv:1909.13719), in the form of the recipes; they move pixels by bilinear or bicubic
     interpolation, here by the first alone.
@@ -69,7 +69,7 @@ class RandAugment(torch.nn.Module):
         operations: how many are drawn.
         magnitude: 0 to 10.
         spread: its deviation.
-        fill: level of each channel, 0 to 255, where pixels are moved in from outside.
+        fill: level of each channel, 0 to 255, for pixels that are moved in from outside.
     """
 
     def __init__(self, operations: int, magnitude: float, spread: float, fill: Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""Examples for people: ``show`` draws one to a terminal, ``save`` to a PNG file; ``bench data show`` calls both.
+"""Draw an example for people: ``show`` to a terminal, ``save`` to a PNG file; ``bench data show`` calls both.
 
 An example becomes parts (texts, a tree, images, curves), and each renderer knows these four.
 """
@@ -54,7 +54,7 @@ class Raster:
 
 @dataclass(frozen=True)
 class Curve:
-    """Values (L,) one after the other."""
+    """A sequence of values (L,)."""
 
     title: str
     values: np.ndarray
@@ -65,7 +65,7 @@ HEIGHTS = {Words: 2.0, Node: 4.5, Raster: 4.0, Curve: 1.8}  # inches in a file
 
 
 def show(prepared: Prepared, split: str, index: int, console: Console) -> None:
-    """Draws an example to a terminal.
+    """Draw an example to a terminal.
 
     Raises:
         IndexError: the split has no such example.
@@ -89,7 +89,7 @@ def show(prepared: Prepared, split: str, index: int, console: Console) -> None:
 
 
 def save(prepared: Prepared, split: str, index: int, path: Path) -> None:
-    """Draws an example to a PNG file.
+    """Draw an example to a PNG file.
 
     Raises:
         IndexError: the split has no such example.
@@ -128,7 +128,7 @@ def save(prepared: Prepared, split: str, index: int, path: Path) -> None:
 
 
 def explain(prepared: Prepared, split: str, index: int) -> tuple[str, list[Part]]:
-    """A line on example ``index`` of a split, and the parts that it consists of.
+    """Return a line on example ``index`` of a split, and the parts that it consists of.
 
     Raises:
         IndexError: the split has no such example.
@@ -144,7 +144,7 @@ def explain(prepared: Prepared, split: str, index: int) -> tuple[str, list[Part]
 
 
 def _parts(prepared: Prepared, data: Source, x: np.ndarray) -> list[Part]:
-    """What an input consists of."""
+    """Return the parts of an input."""
     size = " x ".join(f"{n:,}" for n in x.shape)
     if isinstance(data, Generated):
         return [Curve(f"{size} samples in 8 bits", np.append(x[1:], x[-1:]).astype(float))]
@@ -165,7 +165,7 @@ def _parts(prepared: Prepared, data: Source, x: np.ndarray) -> list[Part]:
 
 
 def _asked(prepared: Prepared, target: Any) -> list[Part]:
-    """Parts of a target that is more than a class or a number."""
+    """Return the parts of a target that is more than a class or a number."""
     if prepared.writing or prepared.spec.target == "labels" or np.size(target) < 2:
         return []
     if prepared.spec.tokens and prepared.spec.d_input == 256:
@@ -184,7 +184,7 @@ def _answer(prepared: Prepared, target: Any) -> str:
 
 
 def written(prepared: Prepared, tokens: np.ndarray) -> str:
-    """Tokens as people read them."""
+    """Write tokens as people read them."""
     symbols = [prepared.symbols[token] for token in tokens[:LONGEST]]
     more = " ..." if len(tokens) > LONGEST else ""
     if prepared.writing == "bytes":
@@ -193,7 +193,7 @@ def written(prepared: Prepared, tokens: np.ndarray) -> str:
 
 
 def parsed(symbols: list[str]) -> Node:
-    """The tree of an expression ``[MAX 1 [MIN 2 3 X 4 X``, where X closes the last operator that is open."""
+    """Parse an expression such as ``[MAX 1 [MIN 2 3 X 4 X`` to a tree; X closes the last operator that is open."""
     root = Node("")
     path = [root]
     for symbol in symbols:
@@ -210,7 +210,7 @@ def parsed(symbols: list[str]) -> Node:
 
 
 def _branch(tree: Tree, node: Node) -> Tree:
-    """Digits that follow each other share a line."""
+    """Add a node to a tree; digits that follow each other share a line."""
     lines: list[Node | str] = []
     for argument in node.arguments:
         if argument.arguments:
@@ -230,7 +230,7 @@ def _branch(tree: Tree, node: Node) -> Tree:
 
 
 def _unrolled(data: Pixels, x: np.ndarray) -> np.ndarray:
-    """The image that a sequence of pixels was made of, in [0, 1]."""
+    """Return the image that a sequence of pixels was made of, in [0, 1]."""
     height, width = data.images.shape[1:3]
     pixels = np.empty_like(x)
     pixels[slice(None) if data.order is None else data.order] = x
@@ -238,12 +238,12 @@ def _unrolled(data: Pixels, x: np.ndarray) -> np.ndarray:
 
 
 def _stretched(x: np.ndarray) -> np.ndarray:
-    """Standardised pixels, the least as 0 and the greatest as 1."""
+    """Scale pixels so that the least is 0 and the greatest is 1."""
     return (x - x.min()) / max(x.max() - x.min(), 1e-9)
 
 
 def _shaded(pixels: np.ndarray, width: int) -> Styled:
-    """Two characters a pixel, in its colour where the terminal has colours."""
+    """Draw each pixel as two characters, in its colour if the terminal has colours."""
     step = max(1, -(-2 * pixels.shape[1] // width))
     drawn = Styled()
     for row in pixels[::step, ::step]:
@@ -256,7 +256,7 @@ def _shaded(pixels: np.ndarray, width: int) -> Styled:
 
 
 def _plotted(values: np.ndarray) -> str:
-    """A curve: in each column a bar from the least to the greatest of its values."""
+    """Draw a curve as text: each column has a bar from the least to the greatest of its values."""
     low, high = float(values.min()), float(values.max())
     rows = ((values - low) / max(high - low, 1e-12) * (ROWS - 1)).round().astype(int)
     columns = [part for part in np.array_split(rows, min(COLUMNS, len(rows))) if len(part)]
@@ -267,7 +267,7 @@ def _plotted(values: np.ndarray) -> str:
 
 
 def _draw_tree(axes: Any, root: Node) -> None:
-    """Digits along the bottom of their operators, which are told by colour."""
+    """Draw the tree of an expression: operators as coloured dots, digits as text below them."""
     colours = {"MIN": "tab:blue", "MAX": "tab:red", "MED": "tab:green", "SM": "tab:orange"}
     leaves = 0
     spots: dict[str, list[tuple[float, int]]] = {name: [] for name in colours}

@@ -1,4 +1,4 @@
-"""What a model sees of an image or a video: the recipes' augmentations, sizes and standardisations, by torchvision.
+"""Views of images and videos: the augmentations, sizes and standardisations of the recipes, made of torchvision's.
 
 A view maps pixels (..., C, h, w) uint8 to (..., C, height, width) float32; that of training draws from torch's
 generator, which :func:`seeded` sets for one example. Imported when data are opened, because it imports torch.
@@ -24,23 +24,23 @@ Moments = tuple[Sequence[float], Sequence[float]]
 
 
 def plain(moments: Moments) -> View:
-    """The pixels as they are, standardised by mean and deviation of each channel in [0, 1]."""
+    """Make the view of all pixels, standardised by mean and deviation of each channel in [0, 1]."""
     return v2.Compose(_standardised(moments))
 
 
 def centred(size: int, shorter: int, moments: Moments) -> View:
-    """Of the picture resized to a shorter side, the square in its middle."""
+    """Make the view of the square in the middle of a picture, after its shorter side is resized."""
     return v2.Compose([_resized(shorter), v2.CenterCrop(size), *_standardised(moments)])
 
 
 def shifted(size: int, margin: int, moments: Moments) -> View:
-    """A random square of the picture with a mirrored margin, flipped or not."""
+    """Make the view of a random square of the picture with a mirrored margin, flipped with probability 1/2."""
     crop = v2.RandomCrop(size, padding=margin, padding_mode="symmetric")
     return v2.Compose([crop, v2.RandomHorizontalFlip(), *_standardised(moments)])
 
 
 def strong(size: int, moments: Moments) -> View:
-    """A random part of the picture, flipped or not, RandAugment (9 ± 0.5), and in a quarter of them a part erased."""
+    """Make the view of a random part, flipped with probability 1/2, with RandAugment (9 ± 0.5) and erasing (1/4)."""
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, interpolation=InterpolationMode.BICUBIC),
@@ -53,7 +53,7 @@ def strong(size: int, moments: Moments) -> View:
 
 
 def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
-    """One operation of RandAugment, and a random square of the frames resized to a shorter side, flipped or not."""
+    """Make the view of a random square of the resized frames, flipped with probability 1/2, with one RandAugment."""
     return v2.Compose(
         [
             RandAugment(operations=1, magnitude=magnitude, spread=0, fill=_grey_levels(moments)),
@@ -66,19 +66,19 @@ def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
 
 
 def mixed(classes: int) -> Mix:
-    """Mixup (0.8) or CutMix (1.0) of a batch (B, C, height, width) and its classes (B,), which become probabilities."""
+    """Make the mix of images (B, C, height, width) by mixup (0.8) or CutMix (1.0); classes become probabilities."""
     return v2.RandomChoice([v2.MixUp(alpha=0.8, num_classes=classes), v2.CutMix(alpha=1.0, num_classes=classes)])
 
 
 def downsampled(pixels: torch.Tensor, rate: int) -> torch.Tensor:
-    """Pixels (..., height, width) at ``rate`` times less resolution, bilinear and without aliases."""
+    """Resize pixels (..., height, width) to ``rate`` times less resolution, bilinear, with a filter."""
     size = [-(-side // rate) for side in pixels.shape[-2:]]
     return pixels if rate == 1 else functional.resize(pixels, size, antialias=True)
 
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Torch's generator is a function of the numbers inside, and as before outside."""
+    """Seed torch's generator with the numbers inside the block, and restore it after the block."""
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
@@ -90,7 +90,7 @@ def _resized(shorter: int) -> v2.Transform:
 
 
 def _grey_levels(moments: Moments) -> list[float]:
-    """The mean of each channel, 0 to 255."""
+    """Return the mean of each channel, 0 to 255."""
     return [255 * mean for mean in moments[0]]
 
 

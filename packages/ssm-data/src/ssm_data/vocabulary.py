@@ -1,4 +1,4 @@
-"""Vocabularies of characters and of words, and texts as their numbers."""
+"""Make vocabularies of characters and of words, and encode texts by them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK = 1000
 
 
 def characters(texts: Sequence[str], min_freq: int) -> list[str]:
-    """Vocabulary of the characters that occur ``min_freq`` times: the specials, then by falling frequency."""
+    """Return the characters that occur at least ``min_freq`` times: the specials, then by falling frequency."""
     from torchtext.vocab import Vocab
 
     counts = np.zeros(UNICODE, dtype=np.int64)
@@ -26,7 +26,7 @@ def characters(texts: Sequence[str], min_freq: int) -> list[str]:
 
 
 def encode(texts: Iterable[str], vocabulary: Sequence[str], l_max: int) -> list[np.ndarray]:
-    """Each text as numbers of its characters, cut to ``l_max`` with the end symbol that is appended."""
+    """Encode each text as the numbers of its characters, cut so that it has ``l_max`` with the end symbol."""
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     table = np.full(UNICODE, UNK, dtype=dtype)
     for number, character in enumerate(vocabulary[len(SPECIALS) :], len(SPECIALS)):
@@ -35,7 +35,7 @@ def encode(texts: Iterable[str], vocabulary: Sequence[str], l_max: int) -> list[
 
 
 def words(lines: Iterable[str]) -> list[str]:
-    """Vocabulary of words between white space: the end of a line, then by falling frequency, then as they came."""
+    """Return the words between white space: the end of a line first, the others by falling frequency."""
     counter: Counter[str] = Counter()
     for line in lines:
         counter.update(line.split())
@@ -43,7 +43,7 @@ def words(lines: Iterable[str]) -> list[str]:
 
 
 def encode_words(lines: Iterable[str], vocabulary: Sequence[str]) -> np.ndarray:
-    """The words of all lines as one sequence of numbers, the end of each line included.
+    """Encode the words of all lines, with the end of each line, as one sequence of numbers.
 
     Raises:
         KeyError: a word is not in the vocabulary.

@@ -1,4 +1,4 @@
-"""Sound files of a folder, to be generated sample by sample: any folder, the Beethoven sonatas, YouTubeMix.
+"""Sound files of a folder, predicted sample by sample: any folder, the Beethoven sonatas, YouTubeMix.
 
 Goel et al., "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729, section 5).
 """
@@ -27,7 +27,7 @@ SHARES = (0.88, 0.94)
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFolder(QuantizedSound):
-    """Any folder of sound files, cut into pieces of one length; of the files 88, 6 and 6 percent are the splits.
+    """Pieces of one length, cut from the sound files of a folder; 88, 6 and 6 percent of the files make the splits.
 
     Args:
         folder: name of the folder below ``--data``; its files come in the order of their names and numbers.
@@ -93,7 +93,7 @@ class AudioFolder(QuantizedSound):
 
 @dataclass(frozen=True, kw_only=True)
 class Beethoven(AudioFolder):
-    """The 32 piano sonatas in pieces of eight seconds, linear steps."""
+    """The 32 piano sonatas of Beethoven in pieces of eight seconds, quantised in linear steps."""
 
     name: ClassVar[str] = "beethoven"
     title: ClassVar[str] = "Beethoven"
@@ -116,7 +116,7 @@ class YouTubeMix(AudioFolder):
 
 
 def sound_files(root: Path) -> list[Path]:
-    """The sound files in a folder and below it, numbers in their names in numerical order."""
+    """Return the sound files in a folder and below it; numbers in their names are sorted as numbers."""
     files = [path for path in archives.files(root, "**/*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(files, key=lambda path: _natural(path.relative_to(root).as_posix()))
 

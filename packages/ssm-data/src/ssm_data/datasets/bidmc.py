@@ -33,11 +33,11 @@ SHARES = (0.7, 0.85)
 
 @dataclass(frozen=True, kw_only=True)
 class BIDMC(Dataset):
-    """Series of 4,000 samples of the pulse and the heart's currents; 70, 15 and 15 percent of all, seeded.
+    """Series of 4,000 samples of two channels (pulse and electrocardiogram), cut at random into 70, 15 and 15 percent.
 
     Args:
-        measure: what is asked for: ``rr`` and ``hr`` a minute, or ``spo2`` in percent.
-        seed: of the splits.
+        measure: what a model predicts: ``rr`` or ``hr`` (a minute), or ``spo2`` (percent).
+        seed: seed of the splits.
     """
 
     name: ClassVar[str] = "bidmc"
@@ -124,7 +124,7 @@ class BIDMC(Dataset):
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line of data in a ``.ts`` file; its header ends with ``@data``."""
+    """Yield number and text of each line of data in a ``.ts`` file; its header ends with ``@data``."""
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = enumerate(file, 1)
         for _, line in lines:
@@ -134,7 +134,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def parsed(row: str, where: str) -> tuple[np.ndarray, float]:
-    """Series (4000, 2) float32 and target of a line: channels and target between colons.
+    """Return series (4000, 2) float32 and target of a line: channels and target between colons.
 
     Raises:
         DataError: the line holds something else.

@@ -37,7 +37,7 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class CelebA(Dataset):
-    """Squares from the middle of aligned faces, their files packed into one array and decoded when they are read.
+    """Squares from the middle of aligned faces; the files are packed into one array and decoded when they are read.
 
     Args:
         size: height and width.
@@ -124,13 +124,13 @@ class CelebA(Dataset):
 
 
 def _images(folder: Path) -> Path | None:
-    """The folder of images or the archive of it."""
+    """Return the folder of images, or the archive of it, or None."""
     inner = next((folder / name for name in (f"{IMAGES}/{IMAGES}", IMAGES) if (folder / name).is_dir()), None)
     return inner or archives.archive(folder, [IMAGES])
 
 
 def sizes_of(images: Path) -> Iterator[tuple[str, int]]:
-    """Name and size in bytes of each image in a folder or an archive."""
+    """Yield name and size in bytes of each image in a folder or an archive."""
     if images.is_dir():
         yield from ((path.name, path.stat().st_size) for path in archives.files(images, "*.jpg"))
     else:
@@ -138,7 +138,7 @@ def sizes_of(images: Path) -> Iterator[tuple[str, int]]:
 
 
 def read_list(path: Path, header: int) -> Iterator[tuple[str, list[int]]]:
-    """Name and numbers of each line of a list after its header.
+    """Yield name and numbers of each line of a list after its header.
 
     Raises:
         DataError: it is not the published list.

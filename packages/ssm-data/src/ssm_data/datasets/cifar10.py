@@ -51,9 +51,9 @@ CONTENT = {
     "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a": "test_batch",
 }
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# What unpickling raises for content that is damaged or made up.
 # A batch has 10,013 numbered objects, and operations of protocol 2.
 MOST_OBJECTS, PROTOCOL = 1_000_000, 3
+# What unpickling raises for content that is damaged or made up.
 UNPICKLING = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -83,7 +83,7 @@ Arrays = tuple[np.ndarray, np.ndarray]  # (K, 3, 32, 32) uint8 and (K,) uint8
 
 
 class CIFAR10(Dataset):
-    """What grey and colour share: sources, the seeded split of 45,000 and 5,000, standardised pixels."""
+    """Base of the three data sets: their sources, the seeded split of 45,000 and 5,000 images, standardised pixels."""
 
     mean: ClassVar[float | np.ndarray] = MEAN
     std: ClassVar[float | np.ndarray] = STD
@@ -146,7 +146,7 @@ class CIFAR10(Dataset):
         return () if self.miniature else CLASSES
 
     def _parts(self, entry: cache.Entry) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-        """Places, classes and images of each split."""
+        """Yield each split with the places of its images, all classes and all images."""
         order = entry.array("train_order")
         cut = len(order) - int(VALIDATION * len(order))
         test = entry.array("test_labels")
@@ -169,20 +169,20 @@ class CIFAR10(Dataset):
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """Luminance (ITU-R 601-2, in Pillow's fixed point) of (K, 3, 32, 32) colour images, (K, 32, 32) uint8."""
+    """Return the luminance (ITU-R 601-2, as Pillow computes it) of images (K, 3, 32, 32), (K, 32, 32) uint8."""
     red, green, blue = (images[:, channel].astype(np.uint32) for channel in range(3))
     return ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16).astype(np.uint8)
 
 
 def _find(place: Place) -> Path | None:
-    """The folder of batches or an archive of it."""
+    """Return the folder of batches, or an archive of it, or None."""
     places = (FOLDER, *(f"{parent}/{FOLDER}" for parent in PARENTS), ".")
     stems = ("cifar-10-python", *(f"{parent}/cifar-10-python" for parent in PARENTS))
     return archives.folder_with(place.data, places, MD5) or archives.archive(place.data, stems)
 
 
 def read(source: Path, progress: bool) -> dict[str, Arrays]:
-    """All six batches of a folder or an archive.
+    """Return all six batches of a folder or an archive.
 
     Raises:
         DataError: a batch is missing or is not the published file.
@@ -229,7 +229,7 @@ def unpickled(content: bytes, name: str) -> Arrays:
 
 
 def _check_operations(content: bytes) -> None:
-    """Refuse what would fill the memory: a pickle may number its objects as it likes, and the reader makes room for all.
+    """Refuse what would fill the memory: a pickle numbers its objects as it likes, and the reader makes room for all.
 
     Raises:
         ValueError: the pickle has such a number, or an operation that is newer than CIFAR-10.
@@ -262,7 +262,7 @@ def read_hub() -> dict[str, Arrays]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a pickled array and nothing else: a pickle may name any function to be called."""
+    """Read a pickled array and nothing else, because a pickle may name any function to be called."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy.core.multiarray", "_reconstruct"):

@@ -1,4 +1,4 @@
-"""What corpora of language modelling share: a stream of tokens for each split."""
+"""Base of the corpora of language modelling: a stream of tokens for each split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOCABULARY = "vocabulary.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(Dataset):
-    """A text to be predicted token by token; ``limit`` takes that many predictions from the beginning of a split.
+    """A text that is predicted token by token; ``limit`` counts predictions, from the beginning of a split.
 
     Args:
         l_max: tokens in a window.
@@ -79,7 +79,7 @@ class Corpus(Dataset):
 
 
 def constant_guess(targets: np.ndarray, metric: Literal["perplexity", "bits"]) -> float:
-    """Metric of the one distribution that predicts the targets best: their own frequencies."""
+    """Return the metric of the one distribution that predicts the targets best: their own frequencies."""
     counts = np.bincount(targets)
     shares = counts[counts > 0] / counts.sum()
     bits = float(-(shares * np.log2(shares)).sum())

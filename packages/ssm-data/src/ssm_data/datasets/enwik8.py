@@ -55,7 +55,7 @@ class Enwik8(Corpus):
         return Preparation(key, partial(self._write, place, found), sentence, SIZE, originals=originals)
 
     def _find(self, place: Place) -> Path | None:
-        """The unpacked file or the archive of it."""
+        """Return the unpacked file, or the archive of it, or None."""
         if place.data is None:
             return None
         paths = (place.data / folder / self.name for folder in (".", self.name))
@@ -84,7 +84,7 @@ class Enwik8(Corpus):
         self._store_text(writer, {split: np.frombuffer(text.encode(), np.uint8) for split, text in texts.items()})
 
     def _store_text(self, writer: cache.Writer, texts: dict[str, np.ndarray]) -> None:
-        """Numbers the bytes that occur anywhere, in their order."""
+        """Number the bytes that occur anywhere, in their order, and store the texts by these numbers."""
         symbols = np.flatnonzero(sum(np.bincount(text, minlength=256) for text in texts.values()))
         numbers = np.zeros(256, dtype=np.uint8)
         numbers[symbols] = np.arange(len(symbols))

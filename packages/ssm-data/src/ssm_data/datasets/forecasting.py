@@ -1,4 +1,4 @@
-"""Forecasting: the next values of a series from those before, of electricity transformers, weather, and clients.
+"""Forecasting (etth, ettm, weather, ecl): the next values of a series from those before.
 
 Zhou et al., "Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting"
 (arXiv:2012.07436, section 4); the univariate setting.
@@ -28,7 +28,7 @@ STAMPS = 4  # channels of the time
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast(Dataset):
-    """One series and its time of day, week, month and year; the values of the horizon are asked for.
+    """One series with the time of day, week, month and year; a model predicts the values of the horizon.
 
     An input has ``past + future`` steps, of which the last ``future`` are zero.
 
@@ -104,7 +104,7 @@ class _Forecast(Dataset):
     def _write(self, path: Path, writer: cache.Writer, progress: bool) -> None:
         times, values = read(path, self.column)
         if len(values) != self.rows:
-            raise DataError(f"{path} has {len(values):,} rows where {self.rows:,} are published. {self.how_to}")
+            raise DataError(f"{path} has {len(values):,} rows, but {self.rows:,} are published. {self.how_to}")
         self._store(writer, times, values)
 
     def _write_miniature(self, writer: cache.Writer, progress: bool) -> None:
@@ -134,7 +134,7 @@ class _Forecast(Dataset):
         return Prepared(spec, splits)
 
     def _ends(self, rows: int) -> tuple[int, int, int]:
-        """Where train, val and test end."""
+        """Return where train, val and test end."""
         train, test = int(0.7 * rows), int(0.2 * rows)
         return train, rows - test, rows
 
@@ -167,7 +167,7 @@ class ETTHourly(_Forecast):
 
 @dataclass(frozen=True, kw_only=True)
 class ETTMinutely(ETTHourly):
-    """The same every quarter of an hour."""
+    """Oil temperature of a transformer every quarter of an hour; 12, 4 and 4 months."""
 
     name: ClassVar[str] = "ettm"
     title: ClassVar[str] = "ETTm"
@@ -231,7 +231,7 @@ def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stamps(times: np.ndarray) -> np.ndarray:
-    """Minute of the day, day of the week, of the month and of the year, each from -0.5 to 0.5: (T, 4) float32."""
+    """Return minute of the day, day of the week, of the month and of the year, from -0.5 to 0.5: (T, 4) float32."""
     days = times.astype("datetime64[D]")
     minute = (times - days).astype(np.int64) / (24 * 60 - 1)
     weekday = (days.astype(np.int64) + 3) % 7 / 6  # 1 January 1970 was a Thursday

@@ -46,19 +46,19 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class HMDB51(Dataset):
-    """Clips of some seconds, their files packed into one array and decoded when they are read.
+    """Clips of some seconds; the video files are packed into one array and decoded when they are read.
 
     Training sees one clip of each video, anywhere in it. Evaluation sees clips one after the other, without
     overlap; a video's prediction is the mean of those of its clips (``Clips.index`` tells the video of each).
 
     Args:
-        split: which of the three official splits.
+        split: number of the official split.
         validation: the splits have no validation videos. ``held-out`` takes a seeded tenth of those for
             training; ``test`` validates on the test videos, as the published numbers were obtained.
         size: height and width.
-        frames: of a clip.
-        seconds: of a clip.
-        magnitude: of RandAugment on training clips, at most 10.
+        frames: number of frames that are taken of a clip.
+        seconds: duration of a clip.
+        magnitude: magnitude of RandAugment on training clips, at most 10.
     """
 
     name: ClassVar[str] = "hmdb51"
@@ -177,7 +177,7 @@ class HMDB51(Dataset):
 
 
 def find(place: Place) -> tuple[Path | None, Path | None]:
-    """The folder that holds a folder of videos for each class, and that of the lists; None what is not there."""
+    """Return the folder with one folder of videos for each class, and the folder of the lists; None if missing."""
     roots = [place.data / name for name in FOLDERS] if place.data else []
     folders = (root / name for root in roots for name in VIDEOS)
     folder = next((path for path in folders if next(path.glob("*/*.avi"), None)), None)
@@ -186,7 +186,7 @@ def find(place: Place) -> tuple[Path | None, Path | None]:
 
 
 def read_split(path: Path) -> dict[str, list[str]]:
-    """Names of the videos of a class for training and for the test; those of neither have the tag 0.
+    """Return the names of the videos of a class for training and for the test; those of neither have the tag 0.
 
     Raises:
         DataError: a line has another form.
@@ -203,7 +203,7 @@ def read_split(path: Path) -> dict[str, list[str]]:
 
 
 def probe(path: Path) -> tuple[int, float]:
-    """Frames of a video and frames a second."""
+    """Return the number of frames of a video, and the frames a second."""
     import av
 
     content = path.read_bytes()

@@ -36,14 +36,14 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNet(Dataset):
-    """Squares of colour images; the official validation images are both val and test, as in all published numbers.
+    """Squares of colour images; the official validation images serve as val and test, as in all published numbers.
 
     Preparation lists the files and does not copy them: the folder must stay where it is.
 
     Args:
         size: height and width.
-        augment: train on random parts with RandAugment, erasing, mixup or CutMix; else on the middle of each image.
-        repeats: times that an image is augmented in an epoch, which takes so many times fewer images.
+        augment: train on random parts with RandAugment, erasing, mixup or CutMix; otherwise on the middle of images.
+        repeats: number of times that an epoch augments an image; it takes so many times fewer images.
     """
 
     name: ClassVar[str] = "imagenet"

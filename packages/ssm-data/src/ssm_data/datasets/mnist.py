@@ -1,4 +1,4 @@
-"""MNIST pixel by pixel, row by row or in a fixed permutation.
+"""MNIST pixel by pixel: row by row (smnist), or in a fixed permutation (pmnist).
 
 LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998). The sequential and permuted
 tasks are those of Le et al., "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units"
@@ -56,7 +56,7 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class SequentialMNIST(Dataset):
-    """Digits as 784 pixels in [0, 1], row by row; the seeded split of 54,000 and 6,000."""
+    """Digits as 784 pixels in [0, 1], row by row, with the seeded split of 54,000 and 6,000."""
 
     name: ClassVar[str] = "smnist"
     title: ClassVar[str] = "sMNIST"
@@ -91,7 +91,7 @@ class SequentialMNIST(Dataset):
         return {}
 
     def _order(self, pixels: int) -> np.ndarray:
-        """Which pixel stands at each place of the sequence."""
+        """Return which pixel stands at each place of the sequence."""
         return np.arange(pixels)
 
     def _write(self, place: Place, files: dict[str, Path], writer: cache.Writer, progress: bool) -> None:
@@ -144,7 +144,7 @@ class PermutedMNIST(SequentialMNIST):
 
     Args:
         order: ``bit-reversal``, as the numbers of the S4 family were obtained, or ``random``.
-        seed: of the random permutation.
+        seed: seed of the random permutation.
     """
 
     name: ClassVar[str] = "pmnist"
@@ -161,9 +161,9 @@ class PermutedMNIST(SequentialMNIST):
 
 
 def bit_reversal(size: int) -> np.ndarray:
-    """0 to ``size - 1`` in the order of their binary digits read backwards.
+    """Return 0 to ``size - 1`` in the order of their binary digits read backwards.
 
-    Where ``size`` is no power of two, the order of the next one without the numbers that are too large.
+    If ``size`` is no power of two, the order is that of the next power without the numbers that are too large.
     """
     digits = (size - 1).bit_length()
     numbers = np.arange(1 << digits)

@@ -1,4 +1,4 @@
-"""What data sets of sound that is generated sample by sample share: 8-bit samples, and a miniature of tones.
+"""Base of the data sets of sound that is predicted sample by sample: 8-bit samples, and a miniature of tones.
 
 Goel et al., "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729, section 5).
 """
@@ -19,7 +19,7 @@ from ssm_data.splits import Generated, Ragged
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedSound(Dataset):
-    """What all share: the quantisation, and a miniature of tones.
+    """Base of the data sets of quantised sound.
 
     Args:
         quantization: ``mu-law`` or ``linear`` steps.
@@ -33,7 +33,7 @@ class QuantizedSound(Dataset):
     @property
     @abstractmethod
     def _longest(self) -> int:
-        """Largest number of samples in an example."""
+        """Return the largest number of samples in an example."""
 
     def expected(self) -> Spec:
         """See :meth:`Dataset.expected`."""

@@ -92,7 +92,7 @@ class Retrieval(Dataset):
         for split, pairs in self._store(writer, rows).items():
             if pairs != PAIRS[split]:
                 raise DataError(
-                    f"{folder / FILES[split]} holds {pairs:,} pairs where the release has {PAIRS[split]:,}; "
+                    f"{folder / FILES[split]} holds {pairs:,} pairs, but the release has {PAIRS[split]:,}; "
                     f"take it from {lra_release.URL}."
                 )
 
@@ -100,7 +100,7 @@ class Retrieval(Dataset):
         self._store(writer, {split: iter(rows) for split, rows in miniatures.papers().items()})
 
     def _store(self, writer: cache.Writer, splits: dict[str, Iterator[Row]]) -> dict[str, int]:
-        """Stores the splits and returns their sizes."""
+        """Store the splits and return their sizes."""
         symbols: list[str] = []
         sizes = {}
         for split in SPLITS:

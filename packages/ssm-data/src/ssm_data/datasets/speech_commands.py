@@ -1,4 +1,4 @@
-"""Speech Commands: one spoken word of one second, as samples or as cepstral coefficients.
+"""Speech Commands (sc35, sc10): one spoken word of one second, as samples or as cepstral coefficients.
 
 Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition" (arXiv:1804.03209), version
 0.02. SC10 is the task of Romero et al., "CKConv" (arXiv:2102.02611, section 5); SC35 that of Gu et al.,
@@ -62,7 +62,7 @@ class Clips(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _SpeechCommands(Dataset):
-    """What both tasks share: sources, features, standardisation by the train split.
+    """Base of both data sets: sources, features, standardisation by the train split.
 
     Args:
         mfcc: 161 frames of 20 cepstral coefficients, each standardised, instead of 16,000 samples.
@@ -166,7 +166,7 @@ class _SpeechCommands(Dataset):
 
     @abstractmethod
     def _split(self, clips: Clips) -> dict[str, np.ndarray]:
-        """Rows of each split."""
+        """Return the rows of each split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ def frames(length: int) -> int:
 
 
 def stratified(rows: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows cut into 70, 15 and 15 percent of each class by a seeded permutation."""
+    """Cut rows into 70, 15 and 15 percent of each class by a seeded permutation."""
     rng = np.random.default_rng(SPLIT_SEED)
     parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     for label in np.unique(labels):
@@ -227,7 +227,7 @@ def stratified(rows: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def moments(signals: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel over rows of (K, L) or (K, L, C), both (C,) float64."""
+    """Return mean and standard deviation of each channel over rows of (K, L) or (K, L, C), both (C,) float64."""
     channels = signals.shape[2] if signals.ndim == 3 else 1
     count, total, squares = 0, np.zeros(channels), np.zeros(channels)
     for start in range(0, len(index), BLOCK):
@@ -240,25 +240,25 @@ def moments(signals: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def find(place: Place) -> Path | None:
-    """The folder of words or an archive of it."""
+    """Return the folder of words, or an archive of it, or None."""
     stems = ("speech_commands_v0.02", "speech_commands", "SpeechCommands/speech_commands_v0.02", "sc09")
     return archives.folder_with(place.data, (*stems, "."), LISTS.values()) or archives.archive(place.data, stems)
 
 
 def obtain(place: Place, progress: bool) -> Path:
-    """The archive of the release, downloaded."""
+    """Download the archive of the release."""
     return downloads.first_of([lambda: downloads.download(ORIGINAL, place.cache, progress)], HOW_TO)
 
 
 def originals(place: Place, found: Path | None, words: tuple[str, ...]) -> list[Path]:
-    """What is read of a folder or an archive that was found, or of the archive that is downloaded."""
+    """Return the files that are read: of the folder or archive that was found, or of the archive that is downloaded."""
     if found is None or found.is_file():
         return [found or place.cache / ORIGINAL.name]
     return [found / name for name in (*words, *LISTS.values())]
 
 
 def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
-    """``word/file.wav`` of the words' clips in a folder or an archive, sorted."""
+    """Return ``word/file.wav`` of the words' clips in a folder or an archive, sorted."""
     if source.is_dir():
         return sorted(f"{word}/{path.name}" for word in words for path in archives.files(source / word, "*.wav"))
     names = (_short(name) for name in archives.archive_names(source, "*.wav"))
@@ -266,7 +266,7 @@ def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
 
 
 def files_of(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the words' clips and of the official lists."""
+    """Yield name and content of the words' clips and of the official lists."""
     if source.is_dir():
         for pattern in ("*_list.txt", *(f"{word}/*.wav" for word in words)):
             yield from archives.read_folder(source, pattern)
@@ -278,7 +278,7 @@ def files_of(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]
 
 
 def _short(name: str) -> str:
-    """The last two parts of a clip's path, or the last one of a list's."""
+    """Return the last two parts of a clip's path, or the last one of a list's."""
     return "/".join(name.split("/")[-2:] if name.endswith(".wav") else name.split("/")[-1:])
 
 
@@ -297,7 +297,7 @@ def listed(content: bytes, name: str, source: Path) -> list[str]:
 
 
 def samples_of(content: bytes, name: str) -> np.ndarray:
-    """Samples of a clip, (L,) int16.
+    """Return the samples of a clip, (L,) int16.
 
     Raises:
         DataError: it is broken, or no clip of the release.
@@ -309,13 +309,21 @@ def samples_of(content: bytes, name: str) -> np.ndarray:
 
 
 def check_lists(lists: Mapping[str, Sized], source: Path) -> None:
-    """Raises DataError unless both official lists are there."""
+    """Check that both official lists are there.
+
+    Raises:
+        DataError: a list is missing.
+    """
     if missing := LISTS.values() - lists.keys():
         raise DataError(f"{source} lacks {', '.join(sorted(missing))}. {HOW_TO}")
 
 
 def check_sizes(splits: Mapping[str, Sized], published: dict[str, int], source: Path) -> None:
-    """Raises DataError unless the splits have their published sizes."""
+    """Check that the splits have their published sizes.
+
+    Raises:
+        DataError: a size is another.
+    """
     sizes = {split: len(members) for split, members in splits.items()}
     if sizes != published:
         counts = ", ".join(f"{sizes[split]:,} in {split} (not {published[split]:,})" for split in SPLITS)

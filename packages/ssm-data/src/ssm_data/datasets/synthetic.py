@@ -1,4 +1,4 @@
-"""Tasks of memory, generated when they are read: copying, adding, delay, reconstruction.
+"""Tasks of memory (copying, adding, delay, reconstruct), generated when they are read.
 
 Copying and adding are those of Arjovsky et al., "Unitary Evolution Recurrent Neural Networks"
 (arXiv:1511.06464, section 4); delay and reconstruction those of Gu et al., "How to Train Your HiPPO"
@@ -24,7 +24,7 @@ MINIATURE = {"train": 2_000, "val": 400, "test": 400}
 
 
 class Shape(NamedTuple):
-    """Those fields of a spec that depend on the options of a task."""
+    """The fields of a spec that depend on the options of a task."""
 
     d_input: int
     d_output: int
@@ -34,10 +34,10 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Task(Dataset):
-    """What all share: examples that are a function of (seed, split, number).
+    """Base of the tasks: an example is a function of (seed, split, number).
 
     Args:
-        seed: of the examples.
+        seed: seed of the examples.
     """
 
     sizes: ClassVar[dict[str, int]]
@@ -58,7 +58,7 @@ class _Task(Dataset):
         }
 
     def _write(self, writer: cache.Writer, progress: bool) -> None:
-        """Stores the first examples, whose checksums tell whether two machines generate the same."""
+        """Store the first example of each split; its checksum tells whether two machines generate the same."""
         for split, examples in self._splits().items():
             for name, values in zip(("input", "target"), examples[0], strict=True):
                 writer.array(f"{split}_{name}", values)
@@ -82,12 +82,12 @@ class _Task(Dataset):
         return Prepared(replace(spec, fingerprint=cache.digest([entry.fingerprint, spec.sizes])), self._splits())
 
     def _at_most(self, miniature: int, steps: int) -> int:
-        """A number of steps, which a miniature has fewer of."""
+        """Return a number of steps, or the smaller one of a miniature."""
         return min(steps, miniature) if self.miniature else steps
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Example:
-        """One example."""
+        """Draw one example."""
 
     @property
     @abstractmethod
@@ -96,12 +96,12 @@ class _Task(Dataset):
     @property
     @abstractmethod
     def chance(self) -> float:
-        """Expected metric of the best constant guess."""
+        """Return the expected metric of the best constant guess."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copying(_Task):
-    """Tokens, blanks, and as many markers, at which the tokens are to be named in their order.
+    """Tokens, then blanks, then as many markers as tokens; at the markers a model repeats the tokens in order.
 
     Tokens are 1 to ``vocabulary - 2``, 0 is the blank, ``vocabulary - 1`` the marker. Every epoch of training
     brings new examples.
@@ -143,7 +143,7 @@ class Copying(_Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Adding(_Task):
-    """Numbers in [0, 1], two of which are marked, one in each half; their sum is asked for.
+    """Numbers in [0, 1]; one number in each half is marked, and a model predicts the sum of both.
 
     Args:
         l_max: length.
@@ -174,7 +174,7 @@ class Adding(_Task):
 
 @dataclass(frozen=True, kw_only=True)
 class _Noise(_Task):
-    """Band-limited white noise.
+    """Base of the tasks on band-limited white noise.
 
     Args:
         l_max: length, in steps.
@@ -206,7 +206,7 @@ class _Noise(_Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Delay(_Noise):
-    """The same noise, ``lag`` steps later; zeros before.
+    """Noise; a model predicts the same noise ``lag`` steps later, and zeros before.
 
     Args:
         lag: in steps.
@@ -244,7 +244,7 @@ class Delay(_Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct(_Noise):
-    """The last ``memory`` steps of noise, all at once, at its end.
+    """Noise; at its end a model predicts its last ``memory`` steps at once.
 
     Args:
         memory: in steps.
@@ -290,9 +290,9 @@ def highest_frequency(length: int, step: float, cutoff: float) -> int:
 
 
 def white_noise(rng: np.random.Generator, length: int, step: float, cutoff: float) -> np.ndarray:
-    """Periodic Gaussian noise of mean 0 and root mean square 0.5, no frequency above ``cutoff``, (length,) float32.
+    """Draw periodic Gaussian noise without frequencies above ``cutoff``, root mean square 0.5: (length,) float32.
 
-    It begins where it is nearest to zero.
+    It begins at the value that is nearest to zero.
 
     Raises:
         ValueError: no frequency is below the cutoff, or it is beyond half of the sampling rate.

@@ -140,13 +140,13 @@ class Text(Dataset):
 
 
 def find(place: Place) -> Path | None:
-    """The folder ``aclImdb`` or an archive of it."""
+    """Return the folder ``aclImdb``, or an archive of it, or None."""
     folder = archives.folder_with(place.data, ("aclImdb", "."), map("/".join, PARTS))
     return folder or archives.archive(place.data, ("aclImdb", "aclImdb_v1"))
 
 
 def read(source: Path, progress: bool) -> dict[str, Reviews]:
-    """Reviews of a folder or an archive, split by split.
+    """Return the reviews of a folder or an archive, split by split.
 
     Raises:
         DataError: the archive is broken, or a review is no text.
@@ -173,13 +173,13 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_hub() -> dict[str, Reviews]:
-    """Reviews from the hub, split by split."""
+    """Return the reviews from the hub, split by split."""
     splits = {split: downloads.hub(HUB, split, ("label", "text")) for split in ("train", "test")}
     return {split: list(zip(rows["label"], rows["text"], strict=True)) for split, rows in splits.items()}
 
 
 def verified(reviews: dict[str, Reviews], source: str) -> dict[str, Reviews]:
-    """The reviews in an order of their own, if they are the published ones.
+    """Check that reviews are the published ones, and return them sorted by class and text.
 
     Raises:
         DataError: they are not.

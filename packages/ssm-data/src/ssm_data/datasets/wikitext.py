@@ -54,7 +54,7 @@ class WikiText103(Corpus):
         return Preparation(key, partial(self._write, found), sentence, size, originals=originals)
 
     def _find(self, place: Place) -> Path | None:
-        """The folder of the three files or an archive of it."""
+        """Return the folder of the three files, or an archive of it, or None."""
         for naming in NAMINGS:
             folder = archives.folder_with(place.data, self.folders, map(naming.format, STEMS.values()))
             if folder:
@@ -111,7 +111,7 @@ class WikiText2(WikiText103):
 
 
 def read(source: Path) -> dict[str, bytes]:
-    """The texts of a folder or an archive, split by split.
+    """Return the texts of a folder or an archive, split by split.
 
     Raises:
         DataError: the archive is broken.
@@ -123,7 +123,7 @@ def read(source: Path) -> dict[str, bytes]:
 
 
 def read_hub(configuration: str) -> dict[str, bytes]:
-    """The texts from the hub, whose rows are their lines.
+    """Return the texts from the hub; its rows are their lines.
 
     Raises:
         DataError: it cannot be reached.
@@ -153,7 +153,7 @@ def lines(content: bytes, name: str) -> list[str]:
 
 
 def encoded(texts: Mapping[str, Iterable[str]], progress: bool) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The vocabulary of the train text, and every split in its numbers.
+    """Return the vocabulary of the train text, and every split encoded by it.
 
     Raises:
         KeyError: a split has a word that the train text lacks.

@@ -1,4 +1,4 @@
-"""ListOps: expressions of nested list operations and their values.
+"""Generate ListOps: expressions of nested list operations, and their values.
 
 The grammar is that of Nangia and Bowman, "ListOps: A Diagnostic Dataset for Latent Tree Learning"
 (arXiv:1804.06028, section 2), in the long form of Tay et al., "Long Range Arena" (arXiv:2011.04006,
@@ -47,7 +47,7 @@ SYMBOLS = (*OPERATORS, "]", *(str(digit) for digit in range(10)))
 
 @dataclass
 class _Level:
-    """Nodes of one depth, grouped by parent: arrays over the nodes."""
+    """The nodes of one depth, grouped by parent, as arrays over the nodes."""
 
     tree: np.ndarray
     parent: np.ndarray
@@ -57,7 +57,7 @@ class _Level:
 
 
 def generate(rng: np.random.Generator, count: int, grammar: Grammar) -> Expressions:
-    """``count`` expressions of the grammar, independent and in the order in which they were drawn."""
+    """Generate ``count`` independent expressions of the grammar, in the order in which they are drawn."""
     parts: list[Expressions] = []
     missing = count
     while missing > 0:
@@ -80,7 +80,7 @@ def _accepted(rng: np.random.Generator, candidates: int, grammar: Grammar) -> Ex
 
 
 def _grow(rng: np.random.Generator, trees: int, grammar: Grammar) -> tuple[list[_Level], np.ndarray]:
-    """Random trees, all at once and depth by depth; a tree that has become too long grows no further."""
+    """Grow random trees, all at once and depth by depth; a tree that has become too long grows no further."""
     length = np.zeros(trees, dtype=np.int64)
     tree = np.arange(trees)
     parent = np.zeros(trees, dtype=np.int64)
@@ -101,7 +101,7 @@ def _grow(rng: np.random.Generator, trees: int, grammar: Grammar) -> tuple[list[
 
 
 def _restrict(levels: list[_Level], keep: np.ndarray) -> list[_Level]:
-    """The levels without the trees that are not kept."""
+    """Return the levels without the trees that are not kept."""
     kept: list[_Level] = []
     new_tree = np.cumsum(keep) - 1
     position = np.zeros(1, dtype=np.int64)
@@ -114,7 +114,7 @@ def _restrict(levels: list[_Level], keep: np.ndarray) -> list[_Level]:
 
 
 def _evaluate_levels(levels: list[_Level]) -> np.ndarray:
-    """Values of the roots, from the leaves upwards; also notes the size of each subtree."""
+    """Compute the values of the roots from the leaves upwards, and note the size of each subtree."""
     below = np.zeros(0, dtype=np.int64)
     for depth in reversed(range(len(levels))):
         level = levels[depth]
@@ -136,7 +136,7 @@ def _evaluate_levels(levels: list[_Level]) -> np.ndarray:
 
 
 def _write(levels: list[_Level], offsets: np.ndarray) -> np.ndarray:
-    """Codes of the expressions in depth-first order."""
+    """Return the codes of the expressions in depth-first order."""
     codes = np.empty(offsets[-1], dtype=np.uint8)
     start = offsets[:-1]
     for level, after in zip(levels, [*levels[1:], None], strict=True):
@@ -154,7 +154,7 @@ def _write(levels: list[_Level], offsets: np.ndarray) -> np.ndarray:
 
 
 def evaluate(source: str) -> int:
-    """Value of an expression as text, e.g. ``[MAX 2 9 [MIN 4 7 ] 0 ]``; round brackets mean nothing.
+    """Return the value of an expression in text, e.g. ``[MAX 2 9 [MIN 4 7 ] 0 ]``; round brackets mean nothing.
 
     Raises:
         ValueError: the text is not one complete expression.

@@ -1,4 +1,4 @@
-"""Generated tiny stand-ins for data that must be obtained: the same kind of task, learnt in seconds."""
+"""Generate tiny data sets that replace those that must be obtained: the same kind of task, learnt in seconds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ FILLERS = [
 
 
 def reviews() -> dict[str, list[tuple[int, str]]]:
-    """Reviews of a few sentences, ``(class, text)``; most of their adjectives tell the class."""
+    """Generate reviews of a few sentences, ``(class, text)``; most of their adjectives tell the class."""
     rng = np.random.default_rng(0)
     return {split: [_review(rng) for _ in range(size)] for split, size in (("train", TRAIN), ("test", TEST))}
 
@@ -77,7 +77,7 @@ def _review(rng: np.random.Generator) -> tuple[int, str]:
 
 
 def papers() -> dict[str, list[tuple[int, str, str]]]:
-    """Pairs of papers, ``(class, text, text)``; class 1 shares a topic."""
+    """Generate pairs of papers, ``(class, text, text)``; the papers of class 1 share a topic."""
     rng = np.random.default_rng(0)
     sizes = {"train": TRAIN, "val": TEST, "test": TEST}
     return {split: [_pair(rng) for _ in range(size)] for split, size in sizes.items()}
@@ -95,7 +95,7 @@ def _paper(rng: np.random.Generator, topic: int) -> str:
 
 
 def textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Grey images of 16 x 16 pixels in ten classes of textures and shapes: (K, 16, 16) uint8, (K,) uint8."""
+    """Generate grey images of 16 x 16 pixels, ten classes of textures and shapes: (K, 16, 16) uint8, (K,) uint8."""
     rng = np.random.default_rng(0)
     splits = {}
     for split, size in (("train", TRAIN), ("test", TEST)):
@@ -108,7 +108,7 @@ def textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def coloured_textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The same in a colour of each image's own: (K, 16, 16, 3) uint8, (K,) uint8."""
+    """Generate the same textures, each image in another colour: (K, 16, 16, 3) uint8, (K,) uint8."""
     rng = np.random.default_rng(0)
     splits = {}
     for split, (images, labels) in textures().items():
@@ -119,7 +119,7 @@ def coloured_textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def faces(attributes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Coloured textures whose class decides all attributes: (K, 16, 16, 3) uint8, (K, attributes) bool."""
+    """Generate coloured textures whose class decides all attributes: (K, 16, 16, 3) uint8, (K, attributes) bool."""
     has = np.random.default_rng(0).random((10, attributes)) < 0.4
     splits = {split: (images, has[labels]) for split, (images, labels) in coloured_textures().items()}
     images, labels = splits["test"]
@@ -127,7 +127,7 @@ def faces(attributes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def videos() -> list[tuple[bytes, int]]:
-    """Video files of 16 x 16 pixels, 16 frames at 8 a second, in which a coloured texture moves, and their classes.
+    """Generate video files (16 x 16 pixels, 16 frames, 8 a second) of moving coloured textures, and their classes.
 
     The first ``VIDEOS["train"]`` are for training.
     """
@@ -144,7 +144,7 @@ def videos() -> list[tuple[bytes, int]]:
 
 
 def encoded_video(frames: Sequence[np.ndarray], rate: int) -> bytes:
-    """An AVI file of frames (h, w, 3) uint8, not compressed, always the same bytes."""
+    """Encode frames (h, w, 3) uint8 as an AVI file without compression; the same frames give the same bytes."""
     import av
 
     file = io.BytesIO()
@@ -159,7 +159,7 @@ def encoded_video(frames: Sequence[np.ndarray], rate: int) -> bytes:
 
 
 def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
-    """One of five gratings or five shapes, values from -1 to 1."""
+    """Draw one of five gratings or five shapes, values from -1 to 1."""
     y, x = np.mgrid[:16, :16]
     phase = rng.integers(0, 4)
     gratings = (y + phase, x + phase, x + y + phase, x - y + phase)
@@ -182,10 +182,10 @@ def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
 
 
 def tones(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Noisy sounds of 1,024 samples, a pitch for each class: (K, 1024) int16, (K,) uint8."""
+    """Generate noisy sounds of 1,024 samples, a pitch for each class: (K, 1024) int16, (K,) uint8."""
     rng = np.random.default_rng(0)
     time = np.arange(1024)
-    pitches = np.geomspace(0.01, 0.2, classes)  # cycles a sample; below half of half the sampling rate
+    pitches = np.geomspace(0.01, 0.2, classes)  # cycles a sample; half the samples still show them
     splits = {}
     for split, size in (("train", TRAIN), ("val", TEST), ("test", TEST)):
         labels = rng.permutation(size) % classes
@@ -196,7 +196,7 @@ def tones(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def sentences() -> dict[str, list[str]]:
-    """Lines of words; each noun is followed by its own adjectives only."""
+    """Generate lines of words; each noun is followed only by a few adjectives of its own."""
     rng = np.random.default_rng(0)
     qualities = {noun: rng.choice(GOOD + BAD, 3, replace=False) for noun in NOUNS}
     splits = {}
@@ -207,7 +207,7 @@ def sentences() -> dict[str, list[str]]:
 
 
 def seasons(length: int) -> np.ndarray:
-    """Hourly values with a day, a week and some noise in them, (length,) float64."""
+    """Generate hourly values with a daily period, a weekly period and noise, (length,) float64."""
     hours = np.arange(length)
     day, week = np.sin(2 * np.pi * hours / 24), np.sin(2 * np.pi * hours / (24 * 7))
     return 10 + 3 * day + 2 * week + np.random.default_rng(0).normal(0, 0.5, length)

@@ -1,4 +1,4 @@
-"""Pathfinder: are two circles joined by one dashed path?
+"""Generate Pathfinder: are two circles joined by one dashed path?
 
 By the definition of Linsley et al., "Learning long-range spatial dependencies with horizontal gated
 recurrent units" (arXiv:1805.08315, section 4): two long dashed contours and several short distractors lie
@@ -18,18 +18,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Style:
-    """Measures of the drawing, in pixels and radians.
+    """Sizes and angles of a drawing, in pixels and radians.
 
     Attributes:
         size: side of the image.
         dashes: dashes of each of the two contours.
         distractors: an image draws its number of distractors from these.
         distractor_dashes: dashes of a distractor.
-        length, thickness, distractor_thickness: of a dash.
+        length, thickness, distractor_thickness: size of a dash of the contours, and thickness of one of a distractor.
         blur: width of the soft edges.
-        radius: of the circles.
+        radius: radius of the circles.
         gaps: an image draws its gap between dashes from these.
-        turn: standard deviation of the turn between dashes; where the way is blocked it may be larger.
+        turn: standard deviation of the turn between dashes; if the way is blocked it may be larger.
         clearance: smallest distance of the axes of two dashes.
         border: smallest distance of an axis from the border.
         start: largest distance from the centre at which the first contour starts.
@@ -136,23 +136,23 @@ ALONG = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])  # points of a dash that are che
 
 @dataclass
 class _Walks:
-    """Dashes of walks: centres (W, P, 2) as (row, column), directions (W, P) in radians."""
+    """The dashes of walks: centres (W, P, 2) as (row, column), directions (W, P) in radians."""
 
     centre: np.ndarray
     direction: np.ndarray
 
     def of(self, images: np.ndarray) -> _Walks:
-        """The walks of some images."""
+        """Return the walks of some images."""
         return _Walks(self.centre[images], self.direction[images])
 
     def ends(self, style: Style) -> tuple[np.ndarray, np.ndarray]:
-        """Outer ends of the first and of the last dash, (W, 2) each."""
+        """Return the outer ends of the first and of the last dash, (W, 2) each."""
         out = 0.5 * style.length * _unit(self.direction)
         return self.centre[:, 0] - out[:, 0], self.centre[:, -1] + out[:, -1]
 
 
 def generate(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """``count`` images, (count, size, size) uint8, and their classes, (count,) uint8."""
+    """Generate ``count`` images (count, size, size) uint8, and their classes (count,) uint8."""
     images, labels = [], []
     missing = count
     while missing > 0:
@@ -164,7 +164,7 @@ def generate(rng: np.random.Generator, count: int, style: Style) -> tuple[np.nda
 
 
 def _draw(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """Those of ``count`` images in which both contours and all distractors found room."""
+    """Draw ``count`` images; return those in which both contours and all distractors found room."""
     gap = rng.choice(style.gaps, count)
     last = 2 + rng.choice(style.distractors, count)
     grid = np.zeros((count, style.size * style.cells, style.size * style.cells), dtype=bool)
@@ -190,7 +190,7 @@ def _draw(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarra
 def _walk(
     rng: np.random.Generator, grid: np.ndarray, gap: np.ndarray, dashes: int, style: Style, *, central: bool
 ) -> tuple[_Walks, np.ndarray]:
-    """One walk in each image and where it succeeded; marks the successful ones in ``grid``."""
+    """Try one walk in each image; return the walks and which of them succeeded, and mark these in ``grid``."""
     walks = _Walks(np.zeros((len(grid), dashes, 2)), np.zeros((len(grid), dashes)))
     found = np.zeros(len(grid), dtype=bool)
     for _ in range(ATTEMPTS):
@@ -216,7 +216,7 @@ def _walk(
 
 
 def _starts(rng: np.random.Generator, count: int, style: Style, *, central: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Places for first dashes, (W, proposals, 2) and (W, proposals)."""
+    """Propose places for first dashes: centres (W, proposals, 2) and directions (W, proposals)."""
     shape = (count, PROPOSALS)
     if central:
         distance = rng.uniform(0, style.start, (*shape, 1))
@@ -229,7 +229,7 @@ def _starts(rng: np.random.Generator, count: int, style: Style, *, central: bool
 def _steps(
     rng: np.random.Generator, centre: np.ndarray, direction: np.ndarray, gap: np.ndarray, style: Style
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places for the dashes after those at ``centre``, (W, proposals, 2) and (W, proposals)."""
+    """Propose places for the dashes after those at ``centre``: centres (W, proposals, 2), directions (W, proposals)."""
     turn = WIDEN * rng.normal(0, style.turn, (len(gap), PROPOSALS))
     turn = turn.clip(-MAX_TURN, MAX_TURN)
     step = (style.length + gap)[:, None, None]
@@ -241,13 +241,13 @@ def _unit(direction: np.ndarray) -> np.ndarray:
 
 
 def _points(centre: np.ndarray, direction: np.ndarray, style: Style) -> np.ndarray:
-    """Points along dashes, (..., 5, 2)."""
+    """Return points along dashes, (..., 5, 2)."""
     along = style.length * ALONG[:, None]
     return centre[..., None, :] + along * _unit(direction)[..., None, :]
 
 
 def _free(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: Style) -> np.ndarray:
-    """Which proposals (W, proposals) touch neither the border nor what is marked in ``grid``."""
+    """Tell which proposals (W, proposals) touch neither the border nor what is marked in ``grid``."""
     points = _points(centre, direction, style)
     inside = ((points >= style.border) & (points <= style.size - style.border)).all(axis=(-1, -2))
     cell = (points.clip(0, style.size - 1e-6) * style.cells).astype(np.intp)
@@ -257,7 +257,7 @@ def _free(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: St
 
 
 def _mark(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: Style) -> None:
-    """Marks the surroundings of one dash in each grid."""
+    """Mark the surroundings of one dash in each grid."""
     reach = int(np.ceil(style.clearance * style.cells))
     offset = _square(reach)
     offset = offset[(offset**2).sum(axis=1) <= (style.clearance * style.cells) ** 2]
@@ -268,7 +268,7 @@ def _mark(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: St
 
 
 def _paint_dashes(canvas: np.ndarray, walks: _Walks, images: np.ndarray, thickness: float, style: Style) -> None:
-    """Draws the walks of some images."""
+    """Draw the walks of some images."""
     image = np.repeat(images, walks.centre.shape[1])[:, None]
     walks = walks.of(images)
     axis = _unit(walks.direction.reshape(-1))[:, None]
@@ -280,7 +280,7 @@ def _paint_dashes(canvas: np.ndarray, walks: _Walks, images: np.ndarray, thickne
 
 
 def _paint_circles(canvas: np.ndarray, centre: np.ndarray, style: Style) -> None:
-    """Draws one filled circle in each image."""
+    """Draw one filled circle in each image."""
     pixel, delta = _window(canvas, centre, style.radius + style.blur / 2)
     ink = _coverage(np.hypot(delta[..., 0], delta[..., 1]), 2 * style.radius, style.blur)
     image = np.arange(len(canvas))[:, None]
@@ -288,19 +288,19 @@ def _paint_circles(canvas: np.ndarray, centre: np.ndarray, style: Style) -> None
 
 
 def _window(canvas: np.ndarray, centre: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels around each centre, (K, W, 2), and their distance from it along rows and columns."""
+    """Return the pixels around each centre, (K, W, 2), and their distance from it along rows and columns."""
     offset = _square(int(np.ceil(reach)))
     pixel = (np.floor(centre).astype(np.intp)[:, None] + offset).clip(0, canvas.shape[1] - 1)
     return pixel, pixel + 0.5 - centre[:, None]
 
 
 def _square(reach: int) -> np.ndarray:
-    """Offsets up to ``reach`` along both axes, (K, 2)."""
+    """Return the offsets up to ``reach`` along both axes, (K, 2)."""
     row, column = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return np.stack([row.ravel(), column.ravel()], axis=-1)
 
 
 def _coverage(distance: np.ndarray, width: float, blur: float) -> np.ndarray:
-    """Share of a window of width ``blur`` at ``distance`` from the axis that a bar of ``width`` covers."""
+    """Return the share that a bar of ``width`` covers of a window of width ``blur`` at ``distance`` from its axis."""
     overlap = np.minimum(distance + blur / 2, width / 2) - np.maximum(distance - blur / 2, -width / 2)
     return (overlap / blur).clip(0, 1)

@@ -1,4 +1,4 @@
-"""What the kinds of splits share: their contract, and arrays that are read from disk by every process."""
+"""What the kinds of splits share: their contract, and arrays that every process reads from disk."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Split(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, index: Any, /) -> Any: ...
     def lengths(self) -> np.ndarray | None:
-        """Length of each example (the longer member of a pair), or None where all are equal."""
+        """Return the length of each example (of the longer member of a pair), or None if all are equal."""
 
     def downsampled(self, rate: int) -> Split:
-        """The same examples with ``rate`` times fewer samples along each axis.
+        """Return the same examples with ``rate`` times fewer samples along each axis.
 
         Raises:
             ValueError: the examples are neither signals nor images.
@@ -30,16 +30,17 @@ class Split(Protocol):
 
 
 class Endless:
-    """Mark of a split whose examples number on without end: of what is drawn or augmented, each epoch reads others.
+    """Base of splits whose examples have numbers without end: every epoch reads others, drawn anew.
 
     Attributes:
-        repeats: times that an epoch reads each example it takes: number n is also n plus the length, plus twice it, ...
+        repeats: number of times that an epoch reads each example that it takes; the copies of example n have the
+            numbers n plus the length, n plus twice the length, and so on.
     """
 
     repeats: int = 1
 
     def seeded(self, seed: int) -> Split:
-        """The split whose examples are drawn with a seed."""
+        """Return the split whose examples are drawn with another seed."""
         raise NotImplementedError
 
 
@@ -77,13 +78,13 @@ class Ragged(OnDisk):
 
     @staticmethod
     def store(writer: Writer, name: str, sequences: Sequence[np.ndarray]) -> None:
-        """Writes sequences under a name."""
+        """Write sequences under a name."""
         writer.array(f"{name}_flat", np.concatenate(sequences))
         writer.array(f"{name}_offsets", np.cumsum([0, *map(len, sequences)]))
 
     @staticmethod
     def empty(writer: Writer, name: str, sizes: Sequence[int], dtype: np.typing.DTypeLike) -> Ragged:
-        """New sequences on disk, to be filled one by one, of the given sizes."""
+        """Create sequences of the given sizes on disk, to be filled one by one."""
         offsets = np.cumsum([0, *sizes])
         writer.array(f"{name}_offsets", offsets)
         return Ragged(writer.empty(f"{name}_flat", (int(offsets[-1]),), dtype), offsets)
@@ -107,7 +108,7 @@ class Ragged(OnDisk):
 
 @dataclass(frozen=True)
 class Selection(OnDisk):
-    """Examples that are stored at the places ``index``."""
+    """The examples that are stored at the places ``index``."""
 
     index: np.ndarray
 
@@ -121,24 +122,24 @@ class Selection(OnDisk):
         return None
 
     def digest(self) -> str:
-        """Hash of what the split takes of the stored arrays."""
+        """Return the hash of what the split takes of the stored arrays."""
         return hashlib.sha256(self.index.astype("<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Labelled(Selection):
-    """Examples with a class or a number each, of which ``targets`` holds those of all that are stored."""
+    """Examples with a class or a number each; ``targets`` holds those of all stored examples."""
 
     targets: np.ndarray
 
     @property
     def labels(self) -> np.ndarray:
-        """Those of the examples of this split."""
+        """Return the targets of the examples of this split."""
         return self.targets[self.index]
 
 
 def shuffled(size: int, seed: int) -> np.ndarray:
-    """The permutation by which ``torch.utils.data.random_split`` cuts a data set with a seeded generator."""
+    """Return the permutation by which ``torch.utils.data.random_split`` cuts a data set with a seeded generator."""
     import torch
 
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed)).numpy()

@@ -23,7 +23,7 @@ class Synthetic(OnDisk):
         return self.size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Input and target."""
+        """Return input and target."""
         return self.make(np.random.default_rng([*self.seed, index]))
 
     def lengths(self) -> None:
@@ -31,7 +31,7 @@ class Synthetic(OnDisk):
 
 
 class EndlessSynthetic(Synthetic, Endless):
-    """Such examples of which there is no last one; ``size`` make an epoch."""
+    """Synthetic examples without a last one; an epoch has ``size`` of them."""
 
     def seeded(self, seed: int) -> Self:
         return replace(self, seed=(*self.seed, seed))

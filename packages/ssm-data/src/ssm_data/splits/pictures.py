@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Pictures by row."""
+    """A source of pictures: it gives the picture of a row."""
 
     def __getitem__(self, row: Any, /) -> np.ndarray: ...
 
@@ -58,10 +58,10 @@ class ImageFiles(OnDisk):
 
 @dataclass(frozen=True)
 class Images(Labelled):
-    """Images with a class each, or with yes and no of many labels, as a view of them shows them.
+    """Images as a view shows them, with one class each, or with yes and no for each of many labels.
 
     Args:
-        source: of the images.
+        source: the images.
         view: what a model sees of an image.
         rate: the resolution is this many times less than the view's.
     """
@@ -71,12 +71,12 @@ class Images(Labelled):
     rate: int = 1
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, Any]:
-        """Pixels (height, width, C) float32, and class or labels (d_output,) float32."""
+        """Return pixels (height, width, C) float32, and a class or labels (d_output,) float32."""
         row = self.index[number]
         return channels_last(self._seen(row)), self._target(row)
 
     def _seen(self, row: int) -> torch.Tensor:
-        """Pixels (C, height, width)."""
+        """Return pixels (C, height, width)."""
         import torch
 
         from ssm_data import vision
@@ -94,15 +94,15 @@ class Images(Labelled):
 
 @dataclass(frozen=True)
 class AugmentedImages(Images, Endless):
-    """Images of training: what is seen of example n is a function of (seed, n), and so differs in every epoch.
+    """Images of training: the view of example n is a function of (seed, n), so every epoch shows another one.
 
-    Where images are mixed, the examples of a batch are mixed with each other, and the classes become probabilities;
+    If images are mixed, the examples of a batch are mixed with each other, and the classes become probabilities;
     of a batch that several processes share each mixes its own part.
 
     Args:
-        mix: of the images of a batch, or None.
+        mix: how the images of a batch are mixed, or None.
         repeats: times that an epoch reads an image; it takes so many times fewer ("MultiGrain", arXiv:1902.05509).
-        seed: of all that is drawn.
+        seed: seed of everything that is drawn.
     """
 
     mix: Mix | None = None
@@ -116,7 +116,7 @@ class AugmentedImages(Images, Endless):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: Sequence[int]) -> list[tuple[np.ndarray, Any]]:
-        """Examples of a batch."""
+        """Return the examples of a batch; torch's loader calls it."""
         import torch
 
         from ssm_data import vision
@@ -142,7 +142,7 @@ class Videos(OnDisk):
     counts: np.ndarray
 
     def frames(self, row: int, numbers: np.ndarray) -> np.ndarray:
-        """Frames (T, h, w, C) uint8 of video ``row``; their numbers ascend and may repeat."""
+        """Return frames (T, h, w, C) uint8 of video ``row``; their numbers must ascend and may repeat."""
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
@@ -157,10 +157,10 @@ class Videos(OnDisk):
 
 @dataclass(frozen=True)
 class Clips(Labelled):
-    """Clips of videos with a class each; ``index`` holds the video of each clip, and so those of one video together.
+    """Clips of videos with a class each; ``index`` holds the video of each clip.
 
     Args:
-        videos: of the clips.
+        videos: the videos that the clips are cut from.
         starts: number of the first frame of each clip.
         spans: frames that a clip covers in each video.
         frames: how many of them are taken, at equal distances.
@@ -177,7 +177,7 @@ class Clips(Labelled):
         return cache.digest([super().digest(), self.starts.tolist(), self.frames])
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, int]:
-        """Pixels (frames, height, width, C) float32 and class."""
+        """Return pixels (frames, height, width, C) float32 and the class."""
         row = self.index[number]
         return self._seen(row, self.starts[number]), int(self.targets[row])
 
@@ -192,7 +192,7 @@ class Clips(Labelled):
 
 @dataclass(frozen=True)
 class AugmentedClips(Clips, Endless):
-    """One clip of each video, anywhere in it: what is seen of example n is a function of (seed, n)."""
+    """One clip of each video, at a random place: the view of example n is a function of (seed, n)."""
 
     seed: int = 0
 
@@ -211,12 +211,12 @@ class AugmentedClips(Clips, Endless):
 
 
 def channels_last(pixels: torch.Tensor) -> np.ndarray:
-    """Pixels (..., C, h, w) as (..., h, w, C)."""
+    """Return pixels (..., C, h, w) as (..., h, w, C)."""
     return pixels.movedim(-3, -1).contiguous().numpy()
 
 
 def decoded(content: bytes, name: str) -> np.ndarray:
-    """Pixels (h, w, 3) uint8 of an image file.
+    """Decode an image file to pixels (h, w, 3) uint8.
 
     Raises:
         DataError: it is broken.
@@ -231,7 +231,7 @@ def decoded(content: bytes, name: str) -> np.ndarray:
 
 
 def film(content: bytes, name: str) -> Iterator[Any]:
-    """The frames of a video file one after the other, as ``av.VideoFrame``.
+    """Yield the frames of a video file as ``av.VideoFrame``.
 
     Raises:
         DataError: it is broken.

@@ -26,7 +26,7 @@ class Pixels(Labelled):
     order: np.ndarray | None = None
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Pixels (L, C) float32 and class."""
+        """Return pixels (L, C) float32 and the class."""
         row = self.index[index]
         image = self.images[row]
         pixels = image.reshape(image.shape[0] * image.shape[1], -1)
@@ -52,7 +52,7 @@ class Signals(Labelled):
     step: int = 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int | np.ndarray]:
-        """Samples (L / step, C) float32 and class, or value (1,) float32."""
+        """Return samples (L / step, C) float32, and the class or a value (1,) float32."""
         row = self.index[index]
         signal = self.signals[row]
         samples = signal.reshape(len(signal), -1).astype(np.float32)
@@ -72,7 +72,7 @@ class Signals(Labelled):
         return np.concatenate([samples, there], axis=1)
 
     def downsampled(self, rate: int) -> Signals:
-        """Every ``rate``-th sample, the first one included, without a filter."""
+        """Return the split that takes every ``rate``-th sample, the first one included, without a filter."""
         return replace(self, step=self.step * rate)
 
     def digest(self) -> str:
@@ -92,7 +92,7 @@ class Horizons(Selection):
     future: int
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Input (past + future, 1 + C) and target (future, 1), both float32."""
+        """Return input (past + future, 1 + C) and target (future, 1), both float32."""
         start = self.index[index]
         now = start + self.past
         x = np.zeros((self.past + self.future, 1 + self.stamps.shape[1]), dtype=np.float32)
@@ -101,7 +101,7 @@ class Horizons(Selection):
         return x, np.array(self.values[now : now + self.future, None])
 
     def variance(self) -> float:
-        """Of all targets of all examples."""
+        """Return the variance of all targets of all examples."""
         counts = np.zeros(len(self.values))
         counts[self.index + self.past] = 1
         counts = np.convolve(counts, np.ones(self.future))[: len(self.values)]

@@ -17,7 +17,7 @@ class Sequences(Labelled):
     tokens: Ragged
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Tokens (L,) and class."""
+        """Return tokens (L,) and the class."""
         row = self.index[index]
         return self.tokens[row], int(self.targets[row])
 
@@ -33,7 +33,7 @@ class Pairs(Labelled):
     members: np.ndarray
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Tokens (L1,), tokens (L2,) and class."""
+        """Return tokens (L1,), tokens (L2,) and the class."""
         row = self.index[index]
         first, second = self.members[row]
         return self.tokens[first], self.tokens[second], int(self.targets[row])
@@ -44,13 +44,13 @@ class Pairs(Labelled):
 
 @dataclass(frozen=True)
 class Generated(Selection):
-    """Sequences of 8-bit samples to be generated one by one, each from those before it; the first from ``start``."""
+    """Sequences of 8-bit samples; each sample is predicted from those before it, the first one from ``start``."""
 
     tokens: Ragged
     start: int
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """What is known (L,) and what is to be predicted (L,)."""
+        """Return the known samples (L,) and those to be predicted (L,)."""
         target = self.tokens[self.index[index]]
         return np.append(target.dtype.type(self.start), target[:-1]), target
 
@@ -59,7 +59,7 @@ class Generated(Selection):
 
 
 class Window(NamedTuple):
-    """Where a piece of a stream lies: from ``position`` on in a row of ``length`` tokens from ``start`` on.
+    """The place of a window in a stream: at ``position`` of the row of ``length`` tokens that begins at ``start``.
 
     The row is rolled: it begins with its token number ``offset`` and goes round.
     """
@@ -72,7 +72,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Stream(OnDisk):
-    """The first ``size + 1`` of a long sequence of tokens, read in windows of at most ``l_max``.
+    """The first ``size + 1`` tokens of a long sequence, read in windows of at most ``l_max``.
 
     Each token but the first is a target.
     """
@@ -82,11 +82,11 @@ class Stream(OnDisk):
     l_max: int
 
     def __len__(self) -> int:
-        """Number of targets."""
+        """Return the number of targets."""
         return self.size
 
     def __getitem__(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of the window, and after each of them the next one; both empty past the end of its row."""
+        """Return the tokens of a window, and the token after each; both are empty past the end of the row."""
         start, length, offset, position = window
         stop = min(position + self.l_max + 1, length)
         row = self.tokens[start + (offset + np.arange(position, stop)) % length]
