@@ -302,7 +302,6 @@ def test_the_error_of_another_rank_is_told_as_it_is(cluster: Cluster) -> None:
         ({"gpus": 1}, "set `gpus: 0` in the profile, or use --slurm local"),
         ({"partition": "nowhere"}, "Set `partition` in the profile"),
         ({"constraint": "fast"}, "Set `constraint` in the profile"),
-        ({"cpus": 1000}, "No node has so much"),
         ({"sbatch": {"nodelist": "node9"}}, "`exclude` or `nodelist`"),
         ({"sbatch": {"wat": "7"}}, "Correct that option"),
     ],
