@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich import box
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from ssm_bench.errors import UserError
 from ssm_bench.launch.jobs import Job, State, find_jobs
 
 STYLES: dict[State, str] = {
@@ -50,7 +51,7 @@ def as_table(jobs: Sequence[Job]) -> Table:
     return table
 
 
-@contextmanager
+@contextlib.contextmanager
 def live_view(console: Console, out: Path) -> Iterator[Callable[[], None]]:
     """Show the active cells below ``out`` until the context ends; does nothing if output is no terminal.
 
@@ -66,7 +67,9 @@ def live_view(console: Console, out: Path) -> Iterator[Callable[[], None]]:
         def update() -> None:
             nonlocal shown
             if time.monotonic() - shown > VIEW_SECONDS:
-                live.update(as_table([job for job in find_jobs(out) if job.active]), refresh=True)
+                # Earlier launches may be on SLURM; if it does not answer, the cells here run on without a view.
+                with contextlib.suppress(UserError):
+                    live.update(as_table([job for job in find_jobs(out) if job.active]), refresh=True)
                 shown = time.monotonic()
 
         yield update
