@@ -14,7 +14,7 @@ from ssm_models.zoo import ZOO
 def test_a_stack_compiles_whole_and_trains(name: str) -> None:
     torch.manual_seed(0)
     io = Interface(tokens=False, d_input=3, d_output=4, l_max=50)
-    config = ZOO[name](d_model=8, d_state=4, n_layers=2, norm="batch", prenorm=True, bidirectional=True)
+    config = ZOO[name](d_model=8, d_state=4, n_layers=1, norm="batch", prenorm=True, bidirectional=True)
     eager = build_model(config, io)
     x, target = torch.randn(5, 50, 3), torch.randint(0, 4, (5,))
     compiled = torch.compile(build_model(config, io), backend="aot_eager", fullgraph=True)
@@ -31,6 +31,7 @@ def test_a_stack_compiles_whole_and_trains(name: str) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(compiler() is None, reason="torch's compiler for CPUs needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
 def test_the_default_compiler_agrees_with_eager_training() -> None:

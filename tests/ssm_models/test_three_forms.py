@@ -225,6 +225,7 @@ def test_other_layers_and_backbones(
     assert_forms_agree(model, torch.randn(batch, L, width), bounds, 1.0 if name == "lru" else rate)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [*OPTIONS, *OTHERS])
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(

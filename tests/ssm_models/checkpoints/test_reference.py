@@ -96,6 +96,7 @@ def fails_there(mode: str, init: str, option: str) -> bool:
     return option in OF_DIAGONALS and init not in DIAGONAL_INITS
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("init", ["legt", "hippo", *HIPPO, *DIAGONAL_INITS])
 def test_every_option_of_every_kernel_is_taken(mode: str, init: str) -> None:

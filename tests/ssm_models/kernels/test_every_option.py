@@ -93,6 +93,7 @@ def accepted(options: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return options
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     kernel=st.sampled_from(["diagonal", "dplr", "dense"]),

@@ -1,7 +1,7 @@
 """Complex arithmetic on real tensors whose last axis holds (real, imaginary).
 
-The layout is that of ``torch.view_as_real``. All functions broadcast over the leading axes and
-are made of real elementwise operations, so that ``torch.compile`` takes them whole.
+The layout is that of ``torch.view_as_real``. All functions broadcast over the leading axes. They consist of real
+elementwise operations, so that ``torch.compile`` takes them without a break.
 """
 
 import math
@@ -13,31 +13,31 @@ from torch.autograd.function import once_differentiable
 
 
 def cmul(x: Tensor, y: Tensor) -> Tensor:
-    """Product of ``x`` (..., 2) and ``y`` (..., 2)."""
+    """Return the product of ``x`` (..., 2) and ``y`` (..., 2)."""
     (xr, xi), (yr, yi) = x.unbind(-1), y.unbind(-1)
     return torch.stack((xr * yr - xi * yi, xr * yi + xi * yr), -1)
 
 
 def conj(x: Tensor) -> Tensor:
-    """Complex conjugate of ``x`` (..., 2)."""
+    """Return the complex conjugate of ``x`` (..., 2)."""
     real, imag = x.unbind(-1)
     return torch.stack((real, -imag), -1)
 
 
 def abs2(x: Tensor) -> Tensor:
-    """Squared modulus of ``x`` (..., 2), real (...)."""
+    """Return the squared modulus of ``x`` (..., 2), real (...)."""
     return x.square().sum(-1)
 
 
 def cexp(x: Tensor) -> Tensor:
-    """Exponential of ``x`` (..., 2)."""
+    """Return the exponential of ``x`` (..., 2)."""
     real, imag = x.unbind(-1)
     modulus = real.exp()
     return torch.stack((modulus * imag.cos(), modulus * imag.sin()), -1)
 
 
 def cexpm1(x: Tensor) -> Tensor:
-    """``exp(x) - 1`` for ``x`` (..., 2), with all its digits where x is small."""
+    """Return ``exp(x) - 1`` of ``x`` (..., 2), with all its digits for small x."""
     real, imag = x.unbind(-1)
     # No cancellation in the real part: cos = 1 - 2 sin^2(half angle).
     growth = real.expm1()
@@ -45,12 +45,12 @@ def cexpm1(x: Tensor) -> Tensor:
 
 
 def cexpm1_over(x: Tensor) -> Tensor:
-    """``(exp(x) - 1) / x`` for ``x`` (..., 2), exact to rounding at and around zero, with its gradient."""
+    """Return ``(exp(x) - 1) / x`` of ``x`` (..., 2), exact to rounding at and around zero, as is its gradient."""
     return _Expm1Over.apply(x)
 
 
 class _Expm1Over(torch.autograd.Function):
-    """Differentiated by hand: what autograd makes of the quotient loses all digits near zero."""
+    """The quotient with a derivative by hand: the one of autograd loses all digits near zero."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class _Expm1Over(torch.autograd.Function):
         # The derivative (exp(x) - value) / x with exp(x) = 1 + x value, whose digits cancel near zero.
         rest = torch.stack((1 - value[..., 0], -value[..., 1]), -1)
         far = value + cmul(rest, conj(x)) / torch.where(small, 1, square).unsqueeze(-1)
-        # There it is the polynomial sum (k + 1) / (k + 2)! x^k, in Horner's form.
+        # Near zero the derivative is the polynomial sum (k + 1) / (k + 2)! x^k, in Horner's form.
         u, v = torch.zeros_like(real), torch.zeros_like(real)
         for k in reversed(range(_TAYLOR_TERMS)):
             u, v = (u * real).addcmul_(v, imag, value=-1), (u * imag).addcmul_(v, real)
@@ -80,5 +80,7 @@ class _Expm1Over(torch.autograd.Function):
         return cmul(grad, conj(derivative))
 
 
+#: Below this modulus the derivative is a polynomial.
 _TAYLOR_RADIUS = 0.1
-_TAYLOR_TERMS = 10  # the first term left out is below 11 / 12! 0.1^10 = 3e-18
+#: Terms of the polynomial; the first one that is left out is below 11 / 12! 0.1^10 = 3e-18.
+_TAYLOR_TERMS = 10

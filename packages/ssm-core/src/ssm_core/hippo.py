@@ -1,15 +1,14 @@
-r"""HiPPO: state matrices that memorise a signal as coefficients of a basis.
+"""HiPPO: state matrices that memorise a signal as coefficients of a basis.
 
-Every measure gives a system ``x' = A x + B u`` and, where one is known, a low-rank P that makes
-``A + P P^T`` normal, so that in the eigenbasis of the normal part A is diagonal minus low rank.
+Every measure gives a system ``x' = A x + B u``. For some measures a low-rank P is known that makes ``A + P P^T``
+normal; in the eigenbasis of that normal part, A is diagonal minus low rank.
 
-All functions work in float64 on the CPU: they run once, at construction. Matrices in an eigenbasis
-are complex tensors here, with one of each conjugate pair stored.
+All functions compute in float64 on the CPU, because they run once, at construction. Matrices in an eigenbasis have
+complex dtypes here, with one of each conjugate pair stored.
 
-Sources: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), appendix D
-(LegS, LegT, LagT); "Efficiently Modeling Long Sequences with Structured State Spaces"
-(arXiv:2111.00396), appendix C.1 (low-rank corrections); "How to Train Your HiPPO"
-(arXiv:2206.12037), sections 3 and 4 (FouT and the time scale of LegT).
+Sources: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), appendix D (LegS, LegT,
+LagT); "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), appendix C.1 (low-rank
+corrections); "How to Train Your HiPPO" (arXiv:2206.12037), sections 3 and 4 (FouT, and the time scale of LegT).
 """
 
 import math
@@ -40,7 +39,7 @@ class NormalPlusLowRank:
     """A HiPPO matrix ``A = V (diag(w) - P P^*) V^*`` in the eigenbasis of its normal part.
 
     Attributes:
-        w: eigenvalues of the normal part, imaginary part not positive, largest first; complex (M,).
+        w: eigenvalues of the normal part, complex (M,); the imaginary parts are not positive, the largest is first.
         P: low-rank factor, complex (R, M).
         B: input vector, complex (M,).
         V: eigenvectors, complex (N, M); the other half of the basis is its conjugate.
@@ -53,26 +52,31 @@ class NormalPlusLowRank:
 
 
 def transition(measure: str, N: int) -> tuple[Tensor, Tensor]:
-    """The system of a measure.
+    """Return the system of a measure.
 
     Args:
         measure: one of :data:`MEASURES`, or ``fout`` (fourier) and ``foud`` (fourier_diag).
         N: state size; even for the Fourier measures.
 
     Returns:
-        A (N, N) and B (N,), real.
+        A, real (N, N), and B, real (N,).
 
     Raises:
-        ValueError: unknown measure, or an odd N for a Fourier measure.
+        ValueError: there is no such measure, or N is odd for a Fourier measure.
     """
     return _system(measure)(N)
 
 
 def low_rank(measure: str, N: int, rank: int | None) -> Tensor:
-    """P (R, N), real, for which ``A + P^T P`` is normal; rows beyond the measure's own rank (None) are zero.
+    """Return P, real (R, N), for which ``A + P^T P`` is normal.
+
+    Args:
+        measure: see :func:`transition`.
+        N: state size.
+        rank: R; rows beyond the rank of the measure are zero. None: the rank of the measure.
 
     Raises:
-        ValueError: no correction is known for the measure, or ``rank`` is below the measure's own.
+        ValueError: no correction is known for the measure, or ``rank`` is below the rank of the measure.
     """
     name = ALIASES.get(measure, measure)
     if name not in _CORRECTIONS:
@@ -89,19 +93,19 @@ def low_rank(measure: str, N: int, rank: int | None) -> Tensor:
 
 
 def nplr(measure: str, N: int, rank: int | None = 1, B_clip: float | None = 2.0) -> NormalPlusLowRank:
-    """A measure's system in the eigenbasis of its normal part.
+    """Return the system of a measure in the eigenbasis of its normal part.
 
-    An eigenvector's phase is free. Here its first non-zero component is real and positive, so that
-    the result does not depend on the linear algebra library.
+    The phase of an eigenvector is free. Here its first non-zero component is real and positive, so that the result does
+    not depend on the linear algebra library.
 
     Args:
         measure: see :func:`low_rank`.
         N: state size, even.
-        rank: R; ``legt`` needs 2. None: the measure's own.
-        B_clip: bound of the imaginary part of B, or None for none.
+        rank: R; ``legt`` needs 2. None: the rank of the measure.
+        B_clip: bound of the imaginary part of B; None: no bound.
 
     Raises:
-        ValueError: see :func:`low_rank`; N is odd.
+        ValueError: see :func:`low_rank`; or N is odd.
     """
     if N % 2:
         raise ValueError(f"A conjugate-pair form needs an even state size, not {N}.")
@@ -113,8 +117,8 @@ def nplr(measure: str, N: int, rank: int | None = 1, B_clip: float | None = 2.0)
     w = torch.complex(S.diagonal().mean().expand(N), imag)[: N // 2]
     V = V[:, : N // 2]
     if abs(imag[N // 2 - 1]) < 1e-4:
-        # A zero frequency comes as a double eigenvalue with any real basis of its plane: the first two
-        # coordinates, for every measure that has one.
+        # A zero frequency is a double eigenvalue, whose plane has many real bases. Take the first two coordinates,
+        # which span it for every measure that has one.
         V[:, -1] = 0
         V[0, -1], V[1, -1] = 2**-0.5, 2**-0.5 * 1j
     first = (V.abs() > 1e-8).int().argmax(0)
@@ -127,17 +131,17 @@ def nplr(measure: str, N: int, rank: int | None = 1, B_clip: float | None = 2.0)
 
 
 def basis(measure: str, N: int, ages: Tensor) -> Tensor:
-    """The functions whose coefficients a measure's state holds.
+    """Return the functions whose coefficients the state of a measure holds.
 
     Args:
         measure: ``legs``, ``legt``, ``lagt`` or ``fourier`` (``fout``).
         N: state size.
-        ages: how long ago, real (T,): for ``legs`` as a share of the time since the start (0 now, 1 the
-            start), else in units of the measure's time, from 0 to the window's length of 2, for ``lagt`` to
-            infinity.
+        ages: how long ago, real (T,). For ``legs`` it is a share of the time since the start: 0 is now, 1 is the start.
+            For the others it is in units of the time of the measure, from 0 to the length of the window, which is 2, or
+            for ``lagt`` to infinity.
 
     Returns:
-        (T, N), float64.
+        Real (T, N), float64.
 
     Raises:
         ValueError: the basis of the measure is not known here.
@@ -155,11 +159,11 @@ def basis(measure: str, N: int, ages: Tensor) -> Tensor:
         phase = math.pi * (n // 2) * ages
         waves = torch.where(n % 2 == 0, phase.cos(), phase.sin())
         return torch.where(n == 0, 1.0, 2**0.5) * waves
-    raise ValueError(f"The basis of {measure!r} is not known here; there are legs, legt, lagt and fourier.")
+    raise ValueError(f"The basis of {measure!r} is not known here; those of legs, legt, lagt and fourier are.")
 
 
 def reconstruct(measure: str, state: Tensor, ages: Tensor) -> Tensor:
-    """The signal that a state remembers.
+    """Return the signal that a state remembers.
 
     Args:
         measure: see :func:`basis`.
@@ -167,7 +171,7 @@ def reconstruct(measure: str, state: Tensor, ages: Tensor) -> Tensor:
         ages: (T,), see :func:`basis`.
 
     Returns:
-        (..., T), float64.
+        Real (..., T), float64.
     """
     return state.double() @ basis(measure, state.shape[-1], ages).mT
 
@@ -198,7 +202,7 @@ def _legt(N: int) -> tuple[Tensor, Tensor]:
     n = _range(N)
     r = (2 * n + 1).sqrt()
     sign = torch.where(n[:, None] < n, (-1.0) ** (n[:, None] - n), 1.0)
-    # Halved, so that the window has length 2, as that of FouT.
+    # Half of the published matrix, so that the window has length 2, as that of FouT has.
     return -0.5 * r[:, None] * sign * r, 0.5 * r
 
 
@@ -215,13 +219,13 @@ def _lagt(N: int) -> tuple[Tensor, Tensor]:
 
 
 def _tlagt(N: int) -> tuple[Tensor, Tensor]:
-    """Tilted Laguerre with tilt 1, which is no tilt."""
+    """Return tilted Laguerre with tilt 1, which is no tilt."""
     ones = torch.ones(N, dtype=torch.float64)
     return -torch.tril(ones.expand(N, N)), ones
 
 
 def _glagt(N: int) -> tuple[Tensor, Tensor]:
-    """Generalised Laguerre at alpha = 0, with tilt beta = 0.01."""
+    """Return generalised Laguerre at alpha = 0, with tilt beta = 0.01."""
     beta = 0.01
     ones = torch.ones(N, dtype=torch.float64)
     A = -0.5 * (1 + beta) * torch.diag(ones) - torch.tril(ones.expand(N, N), -1)
@@ -229,7 +233,7 @@ def _glagt(N: int) -> tuple[Tensor, Tensor]:
 
 
 def _fourier_basis(N: int) -> tuple[Tensor, Tensor]:
-    """Derivative of the basis (1, cos 2 pi t, sin 2 pi t, ...) on [0, 1] and its value at 0."""
+    """Return the derivative of the basis (1, cos 2 pi t, sin 2 pi t, ...) on [0, 1], and its value at 0."""
     if N % 2:
         raise ValueError(f"A Fourier measure needs an even state size, not {N}.")
     pairs = torch.stack((torch.zeros(N // 2, dtype=torch.float64), _range(N // 2)), -1).flatten()[1:]

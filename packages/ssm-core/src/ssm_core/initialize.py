@@ -1,6 +1,6 @@
-"""Initial values of a state space model's A, B, P and step size.
+"""Initial values of A, B, P and the step size of a state space model.
 
-``ssm`` serves every named initialisation, over independent copies:
+:func:`ssm` serves every named initialisation, for independent copies:
 
 ============================  ============================================================
 ``legs``, ``fourier``, ...    the measures of :mod:`ssm_core.hippo`, normal plus low rank
@@ -11,11 +11,11 @@
 ``diag-real``                 S4D-Real, ``A_n = -(n + 1)``
 ``diag-rand``                 log-normal imaginary part
 ``dplr-...``                  the same diagonals with a random low-rank part
-``hippo``, ``diag``, ``all``  the copies divided among several of these
+``hippo``, ``diag``, ``all``  the copies are divided among several of these
 ============================  ============================================================
 
-Source: "On the Parameterization and Initialization of Diagonal State Space Models"
-(arXiv:2206.11893), section 4; the combinations are those of "How to Train Your HiPPO" (arXiv:2206.12037).
+Source: "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), section 4; the
+combinations are those of "How to Train Your HiPPO" (arXiv:2206.12037).
 """
 
 import math
@@ -44,13 +44,13 @@ DIAGONAL_ALIASES = {
 
 @dataclass(frozen=True)
 class Initial:
-    """Initial diagonal-plus-low-rank systems ``A - P P^*``, S copies, float64.
+    """Initial diagonal plus low-rank systems ``A - P P^*``, S copies, float64.
 
     Attributes:
-        A: diagonal, complex (S, M, 2); real part at most 0, imaginary part at most 0.
+        A: diagonal, complex (S, M, 2); neither real nor imaginary parts are positive.
         B: complex (S, M, 2).
         P: complex (R, S, M, 2); zero for ``diag-...``.
-        V: the basis, complex (S, N, M, 2): coordinates x of a state ``2 Re V x``.
+        V: the basis, complex (S, N, M, 2): the state with the coordinates x is ``2 Re V x``.
     """
 
     A: Tensor
@@ -75,26 +75,28 @@ def ssm(
     P_scale: float = 1.0,
     normalize: bool = False,
 ) -> Initial:
-    """The initial systems of a name.
+    """Return the initial systems of a name.
 
     Args:
         init: a name of the table above.
         N: state size, even.
-        rank: R; None: as low as init allows, for who leaves P aside.
+        rank: R; None: as low as ``init`` allows, for callers that do not use P.
         copies: S; a multiple of the number of parts of a combination.
-        real_random: ``diag-`` and ``dplr-`` only, as all below but B_clip: draw the real parts.
+        real_random: draw the real parts. This option and those below, except B_clip, are for ``diag-`` and ``dplr-``
+            only.
         real_scale: factor of the real part.
-        imag_random: draw the imaginary part's grid uniformly.
+        imag_random: draw the grid of the imaginary part uniformly.
         imag_scale: factor of the imaginary part.
-        B_init: ``constant``, ``random``, ``alternating``, ``unit-cw``, ``unit-ccw``, or ``hippo``, the B of
-            LegS. None: ``hippo`` for ``diag-legs``, ``constant`` for the others.
+        B_init: ``constant``, ``random``, ``alternating``, ``unit-cw``, ``unit-ccw``, or ``hippo``, which is the B of
+            LegS.
+            None: ``hippo`` for ``diag-legs``, ``constant`` for the others.
         B_scale: factor of B.
-        B_clip: bound of the imaginary part of a HiPPO measure's B.
+        B_clip: bound of the imaginary part of the B of a HiPPO measure; None: no bound.
         P_scale: factor of the random P of ``dplr-``.
-        normalize: scale B so that a stationary unit white input gives a state of unit variance.
+        normalize: scale B so that a stationary white input of unit variance gives a state of unit variance.
 
     Raises:
-        ValueError: unknown name, odd N, a rank too small, or copies that cannot be divided.
+        ValueError: there is no such name, N is odd, the rank is too small, or the copies cannot be divided.
     """
     parts = COMBINATIONS.get(init, (init,))
     if copies % len(parts):
@@ -137,13 +139,13 @@ def ssm(
 
 
 def step_sizes(shape: tuple[int, ...], dt_min: float, dt_max: float, *, deterministic: bool = False) -> Tensor:
-    """Step sizes log-uniform in [dt_min, dt_max], float64.
+    """Return step sizes that are log-uniform in [dt_min, dt_max], float64.
 
     Args:
-        shape: (H, 1) for one step a feature, (H, M) for one a feature and state.
-        dt_min: smallest.
-        dt_max: largest.
-        deterministic: evenly spaced over the features instead of random.
+        shape: (H, 1) for one step size for each feature, (H, M) for one for each feature and mode.
+        dt_min: the smallest one.
+        dt_max: the largest one.
+        deterministic: space them evenly over the features instead of drawing them.
     """
     if deterministic:
         fraction = torch.linspace(0, 1, shape[0], dtype=torch.float64)[:, None].expand(shape)
@@ -167,7 +169,7 @@ def _diagonal(
     P_scale: float,
     normalize: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A (S, M), B (S, M), P (R, S, M) and V (S, N, M), complex."""
+    """Return A (S, M), B (S, M), P (R, S, M) and V (S, N, M), all complex."""
     if name not in DIAGONALS:
         raise ValueError(f"There is no diagonal initialisation {name!r}; there are {', '.join(DIAGONALS)}.")
     if N % 2:
@@ -206,7 +208,7 @@ def _diagonal(
 
 
 def _input_vector(kind: str, N: int, copies: int) -> Tensor:
-    """B (S, M), complex."""
+    """Return B, complex (S, M)."""
     M = N // 2
     if kind == "random":
         return torch.randn(copies, M, dtype=torch.complex128)
@@ -218,7 +220,7 @@ def _input_vector(kind: str, N: int, copies: int) -> Tensor:
         angle = 2 * math.pi / N * torch.arange(M, dtype=torch.float64)
         B = torch.polar(torch.ones_like(angle), angle if kind == "unit-ccw" else -angle)
     elif kind == "hippo":
-        B = nplr("legs", N).B  # the theory halves it here; the published code uses the whole
+        B = nplr("legs", N).B  # the theory takes half of it; the published code takes all
     else:
         raise ValueError(
             f"There is no B_init {kind!r}; there are constant, random, alternating, unit-cw, unit-ccw and hippo."

@@ -1,8 +1,8 @@
-"""Matrix products that stay float32, whatever precision is allowed to the rest of the program.
+"""Matrix products that stay float32, whatever precision the rest of the program allows.
 
-``torch.set_float32_matmul_precision("high")``, which many training scripts set, rounds the factors of every
-float32 product to ten bits (TF32, or bfloat16 on some CPUs). That suits the weights of a network and ruins
-the kernel of a state space model.
+``torch.set_float32_matmul_precision("high")``, which many training scripts set, rounds the factors of every float32
+product to ten bits (TF32, or bfloat16 on some CPUs). That suits the weights of a network, but it ruins the kernel of a
+state space model.
 """
 
 import math
@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 @torch.library.custom_op("ssm_core::bmm", mutates_args=())
 def bmm(x: Tensor, y: Tensor) -> Tensor:
-    """Batched product of ``x`` (H, n, k) and ``y`` (H, k, m); ``torch.compile`` takes it as it is."""
+    """Return the batched product of ``x`` (H, n, k) and ``y`` (H, k, m). It is one operator for ``torch.compile``."""
     with _full_float32():
         return torch.bmm(x, y)
 
@@ -44,7 +44,10 @@ bmm.register_autograd(_backward, setup_context=_keep)
 
 
 def einsum(equation: str, x: Tensor, y: Tensor) -> Tensor:
-    """``torch.einsum`` of two real tensors as one :func:`bmm`; an index of one of them alone stays in the result."""
+    """Return ``torch.einsum`` of two real tensors, computed as one :func:`bmm`.
+
+    An index that only one of the tensors has must be in the result.
+    """
     inputs, result = equation.split("->")
     left, right = inputs.split(",")
     size = dict(zip(left + right, (*x.shape, *y.shape), strict=True))
@@ -63,8 +66,9 @@ def einsum(equation: str, x: Tensor, y: Tensor) -> Tensor:
 
 @contextmanager
 def _full_float32() -> Iterator[None]:
-    """Switch reduced precision off; torch has no switch for one call, only those of the process."""
-    _lock.acquire()  # another thread's product must not find, or restore, the settings of this one
+    """Switch reduced precision off. torch has switches for the process only, not for one call."""
+    # The product of another thread must neither find nor restore the settings of this one.
+    _lock.acquire()
     allowed = [setting.fp32_precision for setting in _SETTINGS]
     if all(each in ("none", "ieee") for each in allowed):
         _lock.release()
@@ -76,7 +80,7 @@ def _full_float32() -> Iterator[None]:
         yield
     finally:
         for setting, value in zip(_SETTINGS, allowed, strict=True):
-            setting.fp32_precision = "none"  # what was inherited from a wider setting is so again
+            setting.fp32_precision = "none"  # a value that was inherited from a wider setting is inherited again
             if setting.fp32_precision != value:
                 setting.fp32_precision = value
         _lock.release()

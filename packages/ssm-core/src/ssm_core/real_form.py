@@ -1,4 +1,4 @@
-"""Conjugate pairs as real numbers: a state of M stored complex entries is a real vector of N = 2 M, its flattening."""
+"""The real form of conjugate pairs: M stored complex entries of a state, flattened, are a real vector of N = 2 M."""
 
 import torch
 from torch import Tensor
@@ -8,17 +8,17 @@ from ssm_core.products import einsum
 
 
 def row(c: Tensor) -> Tensor:
-    """The real row vector (..., N) with ``row . x = 2 Re sum_m c x``, for c (..., M, 2)."""
+    """Return the real row vector (..., N) with ``row . x = 2 Re sum_m c x``, for c, complex (..., M, 2)."""
     return (2 * conj(c)).flatten(-2)
 
 
 def unrow(c: Tensor) -> Tensor:
-    """The inverse of :func:`row`."""
+    """Return c for a row vector; the inverse of :func:`row`."""
     return conj(c.unflatten(-1, (-1, 2))) / 2
 
 
 def rotations(a: Tensor) -> Tensor:
-    """A complex diagonal (H, M, 2) as a real matrix (H, N, N)."""
+    """Return a complex diagonal (H, M, 2) as a real matrix (H, N, N)."""
     real, imag = a.unbind(-1)
     H, M = real.shape
     block = torch.stack((torch.stack((real, -imag), -1), torch.stack((imag, real), -1)), -2)
@@ -26,5 +26,5 @@ def rotations(a: Tensor) -> Tensor:
 
 
 def low_rank(left: Tensor, right: Tensor) -> Tensor:
-    """``x -> sum_r left_r 2 Re sum_m right_r x`` as a real matrix (H, N, N), for factors (R, H, M, 2)."""
+    """Return ``x -> sum_r left_r 2 Re sum_m right_r x``, a real matrix (H, N, N), for complex (R, H, M, 2) factors."""
     return einsum("rhn,rhm->hnm", left.flatten(-2), row(right))

@@ -1,9 +1,9 @@
-"""The kernel of a DPLR system by its generating function at the roots of unity, in one of two ways.
+"""The kernel of a DPLR system by its generating function at the roots of unity, computed in one of two ways.
 
-With ``g = 2 (1 - z) / (1 + z)`` for a root of unity z, it is ``2 / (1 + z) C (g - dt A)^-1 dt B``. The resolvent of
-the diagonal part is a sum over the poles, the low-rank part a correction by Woodbury's identity ("Efficiently
-Modeling Long Sequences with Structured State Spaces", arXiv:2111.00396, algorithm 1 and appendix C.3). Next to a
-pole that correction cancels the leading digits.
+With ``g = 2 (1 - z) / (1 + z)`` for a root of unity z, the generating function is ``2 / (1 + z) C (g - dt A)^-1 dt B``.
+The resolvent of the diagonal part is a sum over the poles; the low-rank part is a correction by Woodbury's identity.
+Next to a pole that correction cancels the leading digits. Source: "Efficiently Modeling Long Sequences with Structured
+State Spaces" (arXiv:2111.00396), algorithm 1 and appendix C.3.
 """
 
 import math
@@ -20,9 +20,14 @@ from ssm_core.real_form import low_rank, rotations, row
 
 
 def dplr_kernel(s: DPLR, C: Tensor, length: int) -> Tensor:
-    """The first ``length`` taps (C, H, length) of a system, for the ``C_tilde = C (I - A_bar^length)`` of that length.
+    """Return the first taps of a system, real (C, H, length).
 
-    On a CPU float64 is cheap enough to bear what the correction cancels, if no pole is extremely close to a node.
+    On a CPU float64 is cheap, and it keeps enough digits unless a pole is extremely close to a node.
+
+    Args:
+        s: the system; its C is not used.
+        C: ``C_tilde = C (I - A_bar^length)`` of the system, complex (C, H, M, 2).
+        length: number of taps.
     """
     on_cpu = s.A.device.type == "cpu" and not torch.compiler.is_compiling()
     return _by_fft(s, C, length) if on_cpu and _float64_suffices(s, length) else _by_cauchy(s, C, length)
@@ -30,9 +35,9 @@ def dplr_kernel(s: DPLR, C: Tensor, length: int) -> Tensor:
 
 @torch.no_grad()
 def _float64_suffices(s: DPLR, length: int) -> bool:
-    """Whether float64 less the digits that are cancelled has those of the system's dtype.
+    """Return whether float64, less the digits that are cancelled, has the digits of the system's dtype.
 
-    Two digits are lost for each by which a pole is closer to a node than the next node is.
+    Each factor of 10 by which a pole is closer to a node than the next node is costs two digits.
     """
     w = torch.view_as_complex(s.A * s.dt)
     decay = -w.real / (1 - w / 2).abs().square()  # -log |a|, to first order
@@ -41,7 +46,7 @@ def _float64_suffices(s: DPLR, length: int) -> bool:
 
 
 def _by_fft(s: DPLR, C: Tensor, length: int) -> Tensor:
-    """All nodes together, in float64.
+    """Compute all nodes together, in float64.
 
     For a pole ``w = dt Lambda`` and its image ``a = (1 + w/2) / (1 - w/2)`` under the bilinear rule, each term of the
     resolvent is a geometric series,
@@ -73,7 +78,7 @@ class _RealFFT(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         n = ctx.length
-        # The inverse transform counts each frequency twice, but the first and that of Nyquist.
+        # The inverse transform counts each frequency twice, except the first and that of Nyquist.
         half = torch.full((grad.shape[-1],), 0.5, dtype=grad.real.dtype, device=grad.device)
         half[0] = 1
         if n % 2 == 0:
@@ -82,7 +87,7 @@ class _RealFFT(torch.autograd.Function):
 
 
 def _by_cauchy(s: DPLR, C: Tensor, length: int) -> Tensor:
-    """Node by node in the dtype of the system; those next to a pole, and the first, in float64."""
+    """Compute node by node in the dtype of the system; the nodes next to a pole, and the first node, in float64."""
     mean = _mean_response(s, C).to(C.dtype).unsqueeze(-1)
     spectrum = torch.complex(mean, torch.zeros_like(mean))
     if length > 1:
@@ -103,25 +108,30 @@ def _by_cauchy(s: DPLR, C: Tensor, length: int) -> Tensor:
 
 
 def _mean_response(s: DPLR, C: Tensor) -> Tensor:
-    """The generating function at frequency 0, ``-C A^-1 B``, real (C, H), float64.
+    """Return the generating function at frequency 0, ``-C A^-1 B``, real (C, H), float64.
 
-    The poles of all slow modes lie next to this node, where the low-rank correction would cancel the
-    leading digits; the whole A is far from singular, so it is solved as one matrix.
+    The poles of all slow modes lie next to this node, so the low-rank correction would cancel the leading digits. The
+    whole A is far from singular, so it is solved as one matrix.
     """
     s = s.double()
-    # Without a look at errors, for which a GPU would have to be waited for.
+    # solve_ex does not check for errors, so the CPU does not wait for the GPU.
     x, _ = torch.linalg.solve_ex(low_rank(s.P, conj(s.P)) - rotations(s.A), s.B.flatten(-2))
     return einsum("chn,hn->ch", row(C.double()), x)
 
 
 def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
-    """The corrected resolvent, complex (C, H, J), at nodes y (H, J) that lie next to a pole, in float64.
+    """Return the corrected resolvent at nodes that lie next to a pole, complex (C, H, J), in float64.
 
-    There the low-rank correction would cancel as many leading digits as the pole is closer than the next node.
-    So the nearest mode x of each node is left out of the sums. Its own equation, ``delta x = dt (B - P q)`` with
-    ``delta = i y - w`` and the correction's unknowns q, is eliminated last, and nothing is divided by delta.
+    At such a node the low-rank correction would cancel as many leading digits as the pole is closer than the next node.
+    So the sums leave out the nearest mode x of each node. The equation of that mode, ``delta x = dt (B - P q)`` with
+    ``delta = i y - w`` and the unknowns q of the correction, is eliminated last, and nothing is divided by delta.
 
-    Modes are picked by products with zeros and ones: on a GPU the gradient of an indexed read adds in any order.
+    Products with zeros and ones select the modes: on a GPU the gradient of an indexed read adds in any order.
+
+    Args:
+        s: the system.
+        C: C_tilde, complex (C, H, M, 2).
+        y: nodes on the imaginary axis, real (H, J).
     """
     s, C = s.double(), C.double()
     w = s.A * s.dt
@@ -144,7 +154,7 @@ def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
     below = (w[..., 1] < 0).unsqueeze(-1)
 
     def at_the_mode(x: Tensor) -> Tensor:
-        """The entries of x (K, H, M, 2) for the member of the pair at ``+ i frequency``, complex (K, H, J)."""
+        """Return the entries of x (K, H, M, 2) for the member of the pair at ``+ i frequency``, complex (K, H, J)."""
         return torch.complex(*einsum("khmz,hjm->zkhj", torch.where(below, conj(x), x), here))
 
     outputs = len(C)
@@ -157,18 +167,26 @@ def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
 
 
 def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """``nodes`` (C, H, F) with ``values`` (C, H, J) at ``index`` (H, J); equal indices have equal values."""
+    """Return ``nodes`` (C, H, F) with ``values`` (C, H, J) at ``index`` (H, J).
+
+    Values at equal indices are equal.
+    """
     count = values.real.new_zeros(nodes.shape[1:]).scatter_add_(1, index, torch.ones_like(values.real[0]))
     kept = torch.where(count > 0, 0, nodes)
     return kept.scatter_add(2, index.expand(values.shape), values / count.gather(1, index))
 
 
 def _correct(r: Tensor, R: int, factor: Tensor | float = 1.0) -> Tensor:
-    """The low-rank correction of resolvents r, complex (..+R, ..+R, H, F), whose last R inputs and outputs are P, P^*.
+    """Apply the low-rank correction to resolvents.
 
-    ``r[B, C] - r[B, P^*] (1 + r[P, P^*])^-1 r[P, C]`` by elimination, for resolvents ``factor r``; what is left is
-    divided by the factor again. It needs no pivoting: on the imaginary axis a stable Lambda gives ``r[P, P^*]`` a
-    positive Hermitian part.
+    ``r[B, C] - r[B, P^*] (1 + r[P, P^*])^-1 r[P, C]`` is computed by elimination, for the resolvents ``factor r``; the
+    result is divided by the factor again. No pivoting is needed: for a stable Lambda, ``r[P, P^*]`` has a positive
+    Hermitian part on the imaginary axis.
+
+    Args:
+        r: complex (..+R, ..+R, H, F); the last R inputs and outputs are P and P^*.
+        R: rank.
+        factor: of the resolvents.
 
     Returns:
         Complex (.., .., H, F).

@@ -1,7 +1,7 @@
 """The operators of state space models.
 
-Each is one public function with a folder of implementations; ``backend`` chooses among them
-(see :mod:`ssm_core.backends`).
+Each is one public function, and a folder of implementations; its argument ``backend`` chooses among them, see
+:mod:`ssm_core.backends`.
 """
 
 from ssm_core.ops.cauchy import cauchy

@@ -1,8 +1,8 @@
-"""The recurrences of many layers advanced together, for whoever steps through layers one after another.
+"""The recurrences of many layers advanced together, for models that step through layers one after another.
 
-A layer's next output, and its next state, is what its state alone makes of it plus a multiple of its next input. So
-the first part is computed for all layers before any input is known, and the second of the states after the last one
-is: a few calls for all layers, and one for each.
+The next output and the next state of a layer are each a part that depends on its state alone, plus a multiple of its
+next input. The first part is computed for all layers together before any input is known. The states are completed for
+all layers together after the last layer. So a step needs a few calls for all layers, and one for each layer.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from ssm_core.real_form import row
 
 @dataclass(frozen=True)
 class Recurrence:
-    """``x' = A_bar x + B_bar u`` and ``y = 2 Re sum_m C x'`` with ``A_bar x = diagonal x - left 2 Re sum_m right x``.
+    """``x' = A_bar x + B_bar u`` and ``y = 2 Re sum_m C x'``, with ``A_bar x = diagonal x - left 2 Re sum_m right x``.
 
     Attributes:
-        diagonal: (H, M, 2).
-        left: (R, H, M, 2); R = 0 for a diagonal system.
-        right: (R, H, M, 2).
-        B: (H, M, 2).
-        C: (C, H, M, 2).
+        diagonal: complex (H, M, 2).
+        left: complex (R, H, M, 2); R = 0 for a diagonal system.
+        right: complex (R, H, M, 2).
+        B: B_bar, complex (H, M, 2).
+        C: complex (C, H, M, 2).
     """
 
     diagonal: Tensor
@@ -36,7 +36,7 @@ class Recurrence:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """(R, C, H, M): recurrences of equal ones go into one bank."""
+        """(R, C, H, M): recurrences whose sizes are equal go into one bank."""
         return len(self.left), *self.C.shape[:-1]
 
 
@@ -44,7 +44,7 @@ class Bank:
     """Recurrences of equal sizes.
 
     Attributes:
-        direct: what an input adds to the output of the same step, (C, H) for each recurrence.
+        direct: what an input adds to the output of the same step, real (C, H) for each recurrence.
 
     Args:
         recurrences: K of them.
@@ -64,13 +64,16 @@ class Bank:
         self.direct = einsum("kchn,khn->kch", C_rows, B).unbind()
 
     def predict(self, states: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The outputs (B, C, H) of the next step and the states (K, B, H, N) after it, were its inputs zero.
+        """Return the outputs of the next step, and the states after it, for inputs of zero.
 
         Args:
-            states: (B, H, M, 2) each.
+            states: complex (B, H, M, 2) for each recurrence.
+
+        Returns:
+            Outputs (B, C, H) for each recurrence, and the states (K, B, H, N).
         """
         x = torch.stack(tuple(states))
-        # Sums of elementwise products: matrix products might round to TF32.
+        # Sums of elementwise products, because matrix products might round to TF32.
         seen = (self._rows * x.flatten(-2).unsqueeze(2)).sum(-1)
         predicted, inner = seen.tensor_split((seen.shape[2] - len(self._left),), 2)
         moved = torch.view_as_real(torch.view_as_complex(x) * self._diagonal).flatten(-2)
@@ -79,6 +82,11 @@ class Bank:
         return predicted.unbind(), moved
 
     def advance(self, moved: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The next states, for what :meth:`predict` gave and the inputs (B, H) of the step."""
+        """Return the next states, complex (B, H, M, 2) for each recurrence.
+
+        Args:
+            moved: the states that :meth:`predict` returned.
+            inputs: of the step, real (B, H) for each recurrence.
+        """
         u = torch.stack(tuple(inputs)).to(moved.dtype).unsqueeze(-1)
         return torch.addcmul(moved, self._B, u).unflatten(-1, (-1, 2)).unbind()

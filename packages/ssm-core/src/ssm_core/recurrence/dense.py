@@ -1,4 +1,4 @@
-"""Linear recurrences with dense real matrices: ``x[l] = A x[l-1] + B u[l]``, ``y[l] = C x[l]``, a system a feature."""
+"""Linear recurrences with a dense real matrix for each feature: ``x[l] = A x[l-1] + B u[l]``, ``y[l] = C x[l]``."""
 
 import torch
 from torch import Tensor
@@ -11,29 +11,29 @@ _CHUNK = 64
 
 
 def dense_kernel(A: Tensor, B: Tensor, C: Tensor, L: int) -> Tensor:
-    """``K[c,h,l] = C[c,h] A[h]^l B[h]``.
+    """Return ``K[c,h,l] = C[c,h] A[h]^l B[h]``.
 
     Args:
-        A: (H, N, N).
-        B: (H, N).
-        C: (C, H, N).
+        A: real (H, N, N).
+        B: real (H, N).
+        C: real (C, H, N).
         L: length.
 
     Returns:
-        (C, H, L).
+        Real (C, H, L).
     """
     return einsum("chn,hnl->chl", C, _krylov(_squares(A, L), B, L))
 
 
 def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the recurrence over a chunk by matrix products: a Toeplitz product inside blocks, the state between.
+    """Run the recurrence over a chunk by matrix products: Toeplitz products inside blocks, and a state between blocks.
 
     Args:
-        u: input (B, L, H).
-        x: state before it (B, H, N).
-        A: (H, N, N).
-        B: (H, N).
-        C: (C, H, N).
+        u: input, real (B, L, H).
+        x: state before it, real (B, H, N).
+        A: real (H, N, N).
+        B: real (H, N).
+        C: real (C, H, N).
 
     Returns:
         Output (B, L, C, H) in the dtype of u, and the state after the last sample (B, H, N).
@@ -83,10 +83,10 @@ def dense_step(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
 
 
 def power_gap(gap: Tensor, n: int) -> Tensor:
-    """``I - A^n`` from ``I - A``, both (H, N, N), for n at least 1.
+    """Return ``I - A^n`` for ``gap = I - A``, both real (H, N, N), and n at least 1.
 
-    By ``I - A B = (I - A) + (I - B) - (I - A) (I - B)``, which keeps the digits of a slow mode: a power of A
-    itself would leave it indistinguishable from 1.
+    It uses ``I - A B = (I - A) + (I - B) - (I - A) (I - B)``, which keeps the digits of slow modes. The power of A
+    itself could not tell such a mode from 1.
     """
     result = None
     while n:
@@ -100,7 +100,7 @@ def power_gap(gap: Tensor, n: int) -> Tensor:
 
 
 def _squares(A: Tensor, n: int) -> list[Tensor]:
-    """``A^(2^i)`` up to the last one that does not exceed n."""
+    """Return ``A^(2^i)`` up to the last one whose exponent does not exceed n."""
     squares = [A]
     while 2 ** len(squares) <= n:
         squares.append(bmm(squares[-1], squares[-1]))
@@ -108,7 +108,7 @@ def _squares(A: Tensor, n: int) -> list[Tensor]:
 
 
 def _krylov(squares: list[Tensor], b: Tensor, n: int) -> Tensor:
-    """``A^j b`` for j below n: A (H, N, N) by its squares, b (H, ..., N) to (H, ..., N, n)."""
+    """Return ``A^j b`` for j below n: A (H, N, N) is given by its squares; b (H, ..., N) becomes (H, ..., N, n)."""
     columns = b.unsqueeze(-1)
     for square in squares:
         if columns.shape[-1] >= n:

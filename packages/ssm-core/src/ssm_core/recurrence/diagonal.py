@@ -12,7 +12,9 @@ _CHUNK = 32
 
 
 def complex_scan(v: Tensor, exponent: Tensor, x: Tensor) -> Tensor:
-    """``x[l] = exp(exponent) x[l-1] + v[l]`` by products with small Toeplitz matrices, over ever longer strides.
+    """Return all states of ``x[l] = exp(exponent) x[l-1] + v[l]``.
+
+    They are products with small Toeplitz matrices, inside blocks and then between blocks, recursively.
 
     Args:
         v: complex (B, L, M, 2).
@@ -20,11 +22,11 @@ def complex_scan(v: Tensor, exponent: Tensor, x: Tensor) -> Tensor:
         x: the state before the first sample, complex (B, M, 2).
 
     Returns:
-        All states, complex (B, L, M, 2).
+        Complex (B, L, M, 2).
     """
     batch, L, M, _ = v.shape
     q = min(_CHUNK, L)
-    # Powers from float64 phases: the tables are small, and the strides multiply the phases.
+    # The phases of the powers are float64: the strides multiply them, and the tables are small.
     steps = torch.arange(q + 1, dtype=torch.float64, device=v.device)
     powers = cexp(exponent.double() * steps[:, None, None]).to(v.dtype)  # (q+1, M, 2)
     real, imag = powers.unbind(-1)

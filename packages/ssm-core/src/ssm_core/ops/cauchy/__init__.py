@@ -26,17 +26,16 @@ _cauchy = Operator(
 
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor, *, backend: str = Backend.AUTO) -> Tensor:
-    """``sum_m v[k,h,m] / (i y[f] - w[h,m]) + v*[k,h,m] / (i y[f] - w*[h,m])``.
+    """Return ``sum_m v[k,h,m] / (i y[f] - w[h,m]) + v*[k,h,m] / (i y[f] - w*[h,m])``.
 
-    At the roots of unity the bilinear transform's nodes are purely imaginary, ``z = i y`` with
-    ``y = 2 tan(pi f / L)``; giving y instead of z keeps float32 exact near the Nyquist frequency,
-    where y is huge. Source: "Efficiently Modeling Long Sequences with Structured State Spaces"
-    (arXiv:2111.00396), section 3.2 and appendix C.3.
+    At the roots of unity the nodes of the bilinear rule are purely imaginary, ``z = i y`` with ``y = 2 tan(pi f / L)``.
+    The argument is y and not z, so that float32 is exact near the Nyquist frequency, where y is huge. Source:
+    "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), section 3.2 and appendix C.3.
 
     Args:
-        v: numerators, complex (K, H, M, 2), e.g. K = (C + R)(1 + R) for rank R.
-        w: poles, complex (H, M, 2), with non-zero real part wherever y meets an imaginary part.
-        y: nodes on the imaginary axis, real (F,), any size; receives no gradient.
+        v: numerators, complex (K, H, M, 2); for rank R there are K = (C + R)(1 + R).
+        w: poles, complex (H, M, 2); a pole has a non-zero real part if a node equals its imaginary part.
+        y: nodes on the imaginary axis, real (F,), of any size; they receive no gradient.
         backend: see :mod:`ssm_core.backends`.
 
     Returns:

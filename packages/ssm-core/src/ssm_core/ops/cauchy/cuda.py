@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    """``sum_m v / (i y - w) + v* / (i y - w*)``."""
+    """Return ``sum_m v / (i y - w) + v* / (i y - w*)``."""
     import ssm_kernels
 
     return ssm_kernels.cauchy(v, w, y)

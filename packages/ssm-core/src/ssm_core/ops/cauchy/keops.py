@@ -11,7 +11,7 @@ _IMAG = f"{_VI} * {_WR} * ({_FAR} - {_NEAR}) - {_VR} * ({_NEAR} * {_BELOW} + {_F
 
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    """``sum_m v / (i y - w) + v* / (i y - w*)``."""
+    """Return ``sum_m v / (i y - w) + v* / (i y - w*)``."""
     from pykeops.torch import Genred
 
     formula = f"Concat({_REAL}, {_IMAG})"

@@ -10,14 +10,13 @@ so ``1 / D = t + i r`` (H, M, F) is shared by all numerators and the sums over m
     Re = p t - y q r,    Im = p r + y q t.
 
 ``|w|^2 - y^2`` is taken as ``Re(w)^2 - (y - Im w)(y + Im w)``, which keeps float32 exact at a resonance.
-Every node, with the poles it meets, is divided by a power of two near ``|y|``, without rounding, so that
-``|D|^2`` neither overflows at the Nyquist frequency, where y may be 1e16, nor vanishes at zero.
+Every node, and the poles for it, are divided by a power of two s near ``|y|``, which does not round. So ``|D|^2``
+neither overflows at the Nyquist frequency, where y may be 1e16, nor vanishes at zero.
 
-The gradient of the poles needs the products of ``1 / D^2`` with 1, y and y^2: matrix products again.
-Blocks of heads and nodes keep the working set in a CPU's cache and the memory bounded on any device.
+The gradient of the poles needs the products of ``1 / D^2`` with 1, y and y^2, which are matrix products too. Blocks of
+heads and nodes keep the working set in the cache of a CPU, and bound the memory on any device.
 
-The forward and the backward pass are custom operators, which ``torch.compile`` takes as they are: it
-would unroll the blocks.
+The forward and the backward pass are custom operators, because ``torch.compile`` would unroll the blocks.
 """
 
 from collections.abc import Iterator
@@ -28,20 +27,24 @@ from torch import Tensor
 
 from ssm_core.products import bmm
 
-_BLOCK_CPU = 2**17  # elements of t in a block for each thread: what fits a core's cache
-_BLOCK_GPU = 2**24  # 64 MiB in float32
-_NODES = 128  # that are summed in float32, which shows in longer sums; those of the blocks are added in float64
-_SMALLEST_SCALE = 2.0**-10  # leaves poles from 1e-9 to 1e6 in range at y = 0, in float32
+#: Elements of t in a block for each thread of a CPU; as many fit the cache of a core.
+_BLOCK_CPU = 2**17
+#: Elements of t in a block on a GPU: 64 MiB in float32.
+_BLOCK_GPU = 2**24
+#: Nodes whose sum is float32; longer sums would lose digits. The sums of blocks are added in float64.
+_NODES = 128
+#: The smallest s. At y = 0 it keeps poles from 1e-9 to 1e6 in the range of float32.
+_SMALLEST_SCALE = 2.0**-10
 
 
 @torch.library.custom_op("ssm_core::cauchy", mutates_args=())
 def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    """``sum_m v / (i y - w) + v* / (i y - w*)``."""
+    """Return ``sum_m v / (i y - w) + v* / (i y - w*)``."""
     K, H = v.shape[:2]
     p, q = _numerators(v, w)
     pq = torch.cat((p, q)).transpose(0, 1).contiguous()  # (H, 2K, M)
     node, shrink = _scaled(y)
-    twice, once = shrink.square(), shrink * node  # what turns the scaled t into t and y t
+    twice, once = shrink.square(), shrink * node  # turns the scaled t into t and y t
     out = v.new_empty(K, H, y.shape[0], 2)
     for h, f in _blocks(w, y.shape[0], y.shape[0]):
         sums = bmm(pq[h], _inverse(w[h], node[f], shrink[f]).flatten(2)).unflatten(2, (2, -1))
@@ -54,7 +57,7 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
 
 @torch.library.custom_op("ssm_core::cauchy_backward", mutates_args=())
 def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of v and w."""
+    """Return the gradients of v and w."""
     K, H, M, _ = v.shape
     node, shrink = _scaled(y)
     twice, once = shrink.square(), shrink * node
@@ -71,7 +74,7 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
         t.square_().addcmul_(r, r, value=-1)
         torch.add(product, product, out=r)
         rows = _rows(gradient, (twice[f].square(), once[f] * twice[f], once[f].square()))
-        # A peak among thousands of small terms: a sum in float32 would lose three of its bits.
+        # The sum has a peak among thousands of small terms: in float32 it would lose three bits.
         second[h] += bmm(rows.double(), inverse.flatten(2).double().transpose(1, 2))
     grad_p, grad_q = first.to(v.dtype).transpose(0, 1).unflatten(0, (2, K))
     z0, z1, z2 = second.to(v.dtype).transpose(0, 1).unflatten(0, (3, K))
@@ -113,19 +116,19 @@ cauchy.register_autograd(_backward, setup_context=_keep)
 
 
 def _numerators(v: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """p and q, each (K, H, M)."""
+    """Return p and q, each (K, H, M)."""
     return -2 * (v * w).sum(-1), 2 * v[..., 0]
 
 
 def _scaled(y: Tensor) -> tuple[Tensor, Tensor]:
-    """``y / s`` and ``1 / s`` for a power of two s near ``|y|``."""
+    """Return ``y / s`` and ``1 / s`` for a power of two s near ``|y|``."""
     _, exponent = torch.frexp(y.abs().clamp_min(_SMALLEST_SCALE))
     shrink = torch.ldexp(torch.ones_like(y), -exponent)
     return y * shrink, shrink
 
 
 def _inverse(w: Tensor, node: Tensor, shrink: Tensor) -> Tensor:
-    """``s^2 / D`` as (H, M, 2, F)."""
+    """Return ``s^2 / D`` as (H, M, 2, F)."""
     out = w.new_empty(*w.shape[:2], 2, node.shape[0])
     t, r = out.unbind(2)
     wr, wi = w.unsqueeze(-1).unbind(-2)
@@ -139,9 +142,13 @@ def _inverse(w: Tensor, node: Tensor, shrink: Tensor) -> Tensor:
 
 
 def _rows(gradient: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
-    """The gradient (H, K, F, 2) times each weight (F,), odd ones times -i: rows (H, K len(weights), 2 F).
+    """Return the gradient times each weight as rows, real (H, K len(weights), 2 F).
 
-    Multiplied with a column of real and imaginary parts, a row gives ``Re sum weight (-i)^n gradient* x``.
+    A row, multiplied with a column of real and imaginary parts, gives ``Re sum weight (-i)^n gradient* x``.
+
+    Args:
+        gradient: complex (H, K, F, 2).
+        weights: real (F,) each; every second one is multiplied by -i.
     """
     H, K, F, _ = gradient.shape
     rows = gradient.new_empty(H, len(weights), K, 2, F)
@@ -154,7 +161,7 @@ def _rows(gradient: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
 
 
 def _blocks(w: Tensor, F: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of heads and of at most so many of the F nodes, each block of bounded size."""
+    """Return slices of heads and of nodes, so that each block has a bounded size."""
     H, M, _ = w.shape
     size = _BLOCK_GPU if w.is_cuda else _BLOCK_CPU * torch.get_num_threads()
     nodes = max(1, min(F, most, size // M))

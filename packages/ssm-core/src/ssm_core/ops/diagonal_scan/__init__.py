@@ -30,7 +30,9 @@ _diagonal_scan = Operator(
 def diagonal_scan(
     u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: str = Backend.AUTO
 ) -> tuple[Tensor, Tensor]:
-    """``x[l] = a_bar x[l-1] + b_bar u[l]`` and ``y[l] = 2 Re sum_m c x[l]`` for a whole sequence.
+    """Run ``x[l] = a_bar x[l-1] + b_bar u[l]`` and ``y[l] = 2 Re sum_m c x[l]`` over a whole sequence.
+
+    Half-precision inputs are computed in float32, except that ``tensor-cores`` takes a bfloat16 ``u`` as it is.
 
     Args:
         u: input, real (B, L, H) with L at least 1.
@@ -41,13 +43,11 @@ def diagonal_scan(
         backend: see :mod:`ssm_core.backends`.
 
     Returns:
-        ``y`` (B, L, C, H) in the dtype of u, and the state after the last sample (B, H, M, 2),
-        in float32 or better.
+        ``y``, real (B, L, C, H), in the dtype of u; and the state after the last sample, complex (B, H, M, 2), in
+        float32 or better.
 
     Raises:
         ValueError: the shapes do not fit.
-
-    Half-precision inputs are computed in float32; ``tensor-cores`` takes a bfloat16 ``u`` as it is.
     """
     if (
         u.ndim != 3

@@ -1,7 +1,7 @@
 """The recurrence of a diagonal SSM in chunks, as matrix products.
 
-Inside a chunk of Q samples the output is a Toeplitz product with the first Q taps of the kernel, plus the
-response of the state that the chunk starts from. Only that state goes sequentially, once a chunk.
+Inside a chunk of Q samples the output is a Toeplitz product with the first Q taps of the kernel, plus the response of
+the state at the start of the chunk. Only that state is computed sequentially, once for each chunk.
 """
 
 import torch
@@ -14,9 +14,9 @@ _CHUNK = 64
 
 
 def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``."""
+    """Return ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``."""
     outputs, x = [], x0
-    # Whole chunks, then what is left over as a shorter one.
+    # Whole chunks first, then the rest as a shorter one.
     for part in u.split((u.shape[1] // _CHUNK * _CHUNK, u.shape[1] % _CHUNK), 1):
         if part.shape[1]:
             y, x = _scan(part, x, a_bar, b_bar, c, min(_CHUNK, part.shape[1]))
@@ -25,7 +25,7 @@ def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
 
 
 def _scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, Q: int) -> tuple[Tensor, Tensor]:
-    """The same for a length that Q divides."""
+    """Run the recurrence over a length that Q divides."""
     B, L, H = u.shape
     C, _, M, _ = c.shape
     chunks = u.view(B, L // Q, Q, H).permute(3, 1, 0, 2).reshape(H, -1, Q)  # rows (chunk, batch)
@@ -50,7 +50,7 @@ def _scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, Q: int
 
 
 def _powers(a_bar: Tensor, n: int) -> Tensor:
-    """``a_bar^k`` for ``k = 0..n-1``, (n, H, M, 2), by doubling in float64, which costs no digits."""
+    """Return ``a_bar^k`` for ``k = 0..n-1``, (n, H, M, 2), by doubling in float64, which loses no digits."""
     square = a_bar.to(torch.float64)
     one = torch.zeros_like(square)
     one[..., 0] = 1

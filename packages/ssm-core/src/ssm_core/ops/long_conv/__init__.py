@@ -12,10 +12,10 @@ _long_conv = Operator(
 
 
 def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None = None, *, backend: str = Backend.AUTO) -> Tensor:
-    """``y[b,l,c,h] = sum_j k[c,h,j] u[b,l-j,h] + sum_j k_reverse[c,h,j] u[b,l+1+j,h]``.
+    """Convolve: ``y[b,l,c,h] = sum_j k[c,h,j] u[b,l-j,h] + sum_j k_reverse[c,h,j] u[b,l+1+j,h]``.
 
-    A linear convolution: what lies outside the sequence counts as zero. Tap 0 of the anticausal kernel
-    meets the next sample, so the present one is not counted twice in a bidirectional layer.
+    Samples outside the sequence count as zero. Tap 0 of the anticausal kernel belongs to the next sample, so that a
+    bidirectional layer does not count the present one twice.
 
     Args:
         u: input, real (B, L, H).

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None) -> Tensor:
-    """``y[l] = sum_j k[j] u[l-j] + sum_j k_reverse[j] u[l+1+j]``."""
+    """Return ``y[l] = sum_j k[j] u[l-j] + sum_j k_reverse[j] u[l+1+j]``."""
     L = u.shape[1]
     y = torch.einsum("chts,bsh->btch", _causal(k, L), u)
     if k_reverse is not None:
@@ -15,7 +15,7 @@ def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None) -> Tensor:
 
 
 def _causal(k: Tensor, L: int) -> Tensor:
-    """Lower triangular matrices ``T[t,s] = k[t-s]``, (C, H, L, L)."""
+    """Return lower triangular matrices ``T[t,s] = k[t-s]``, real (C, H, L, L)."""
     k = torch.nn.functional.pad(k, (0, L - k.shape[-1]))
     time = torch.arange(L, device=k.device)
     return k[..., (time[:, None] - time).clamp_min(0)].tril()

@@ -1,7 +1,7 @@
 """The long convolution by FFT, with a backward pass that keeps the spectra.
 
-Two transforms of the batch forward and two backward: the spectrum of the input serves both the output
-and the gradient of the kernel. On a CPU, samples and features go through in blocks that stay in the cache.
+The batch is transformed twice forward and twice backward, because the spectrum of the input serves both the output and
+the gradient of the kernel. On a CPU, samples and features are transformed in blocks that stay in the cache.
 """
 
 import math
@@ -11,20 +11,23 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_BLOCK = 2**17  # real numbers that are transformed at once for each thread: what fits a core's cache
-_LINE = 16  # features that share a cache line
-_ODD = 16  # numbers added to rows whose length is a power of two, which would fall into one cache set
+#: Real numbers that are transformed at once for each thread; as many fit the cache of a core.
+_BLOCK = 2**17
+#: Features that share a cache line.
+_LINE = 16
+#: Numbers that are added to rows whose length is a power of two, because such rows would share one cache set.
+_ODD = 16
 
 
 def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None) -> Tensor:
-    """``y[l] = sum_j k[j] u[l-j] + sum_j k_reverse[j] u[l+1+j]``."""
+    """Return ``y[l] = sum_j k[j] u[l-j] + sum_j k_reverse[j] u[l+1+j]``."""
     longest = k.shape[-1] - 1 if k_reverse is None else max(k.shape[-1] - 1, k_reverse.shape[-1])
     learns = torch.is_grad_enabled() and (k.requires_grad or (k_reverse is not None and k_reverse.requires_grad))
     return _LongConv.apply(u, k, k_reverse, fft_size(u.shape[1] + longest), learns)
 
 
 class _LongConv(torch.autograd.Function):
-    """The two sums as a circular convolution of period n of u (B, L, H) and a kernel (C, H, n), which learns or not."""
+    """The two sums as one circular convolution of period n of u (B, L, H) and a kernel (C, H, n)."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, k: Tensor, k_reverse: Tensor | None, n: int, learns: bool) -> Tensor:
@@ -68,7 +71,7 @@ class _LongConv(torch.autograd.Function):
 
 
 def _periodic(k: Tensor, k_reverse: Tensor | None, n: int) -> Tensor:
-    """One period of both kernels: lag -(1 + j) stands at index n - 1 - j."""
+    """Return one period of both kernels; lag -(1 + j) is at index n - 1 - j."""
     if k_reverse is None:
         return k
     whole = k.new_zeros(*k.shape[:-1], n)
@@ -78,7 +81,10 @@ def _periodic(k: Tensor, k_reverse: Tensor | None, n: int) -> Tensor:
 
 
 def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
-    """Slices of samples and of features of u (B, L, H), of which each takes so many numbers: all at once on a GPU."""
+    """Return slices of samples and features of u (B, L, H).
+
+    On a CPU, a block has a bounded size; on a GPU there is one block.
+    """
     B, _, H = u.shape
     samples, features = B, H
     if u.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -93,7 +99,10 @@ def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
 
 
 def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> list[Tensor]:
-    """What is kept of each block of u, in one allocation: the system takes small pieces back after every pass."""
+    """Return memory for what is kept of each block of u, in one allocation.
+
+    The system takes small pieces of freed memory back after every pass.
+    """
     F = k_spectrum.shape[-1]
     sizes = [(b.stop - b.start, h.stop - h.start, F) for b, h in blocks]
     rooms = k_spectrum.new_empty(u.shape[0] * u.shape[2] * F).split([math.prod(size) for size in sizes])
@@ -101,7 +110,7 @@ def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> 
 
 
 def _spectrum(x: Tensor, n: int) -> Tensor:
-    """The transform of x (..., L) with zeros up to n."""
+    """Return the transform of x (..., L) with zeros up to n."""
     padded = x.new_empty(*x.shape[:-1], n)
     padded[..., : x.shape[-1]] = x
     padded[..., x.shape[-1] :] = 0
@@ -109,7 +118,7 @@ def _spectrum(x: Tensor, n: int) -> Tensor:
 
 
 def _head(x: Tensor, L: int) -> Tensor:
-    """The first L numbers of each row, for a copy across the rows."""
+    """Return the first L numbers of each row, for a copy across the rows."""
     if x.device.type != "cpu":
         return x[..., :L]
     return x.new_empty(*x.shape[:-1], L + _ODD)[..., :L].copy_(x[..., :L])
@@ -125,7 +134,7 @@ def _accumulate(total: Tensor, x: Tensor, y: Tensor) -> None:
 
 
 def fft_size(n: int) -> int:
-    """The least even number of at least n with no prime factor above 5: a fast size of a real FFT."""
+    """Return the least even number that is at least n and has no prime factor above 5: a fast size of a real FFT."""
     best = 2 ** max(1, (n - 1).bit_length())
     five = 1
     while 2 * five < best:

@@ -18,9 +18,9 @@ _ssm_step = Operator(
 def ssm_step(
     u: Tensor, x: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor, *, backend: str = Backend.AUTO
 ) -> tuple[Tensor, Tensor]:
-    """``x' = a_bar x + b_bar u`` and ``y[b,c,h] = 2 Re sum_m c[c,h,m] x'[b,h,m]``.
+    """Run one step: ``x' = a_bar x + b_bar u`` and ``y[b,c,h] = 2 Re sum_m c[c,h,m] x'[b,h,m]``.
 
-    The shapes are not checked: this is called once a sample.
+    The shapes are not checked, because this is called once for each sample.
 
     Args:
         u: one input sample, real (B, H).
@@ -31,6 +31,6 @@ def ssm_step(
         backend: see :mod:`ssm_core.backends`.
 
     Returns:
-        ``y`` (B, C, H) and the new state (B, H, M, 2).
+        ``y``, real (B, C, H), and the new state, complex (B, H, M, 2).
     """
     return _ssm_step(backend, u, x, a_bar, b_bar, c)

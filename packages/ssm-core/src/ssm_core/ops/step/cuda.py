@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def ssm_step(u: Tensor, x: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """``x' = a_bar x + b_bar u``, ``y = 2 Re sum_m c x'``."""
+    """Return ``x' = a_bar x + b_bar u``, ``y = 2 Re sum_m c x'``."""
     import ssm_kernels
 
     y, x = ssm_kernels.diagonal_scan(u.unsqueeze(1), x, a_bar, b_bar, c)

@@ -32,16 +32,15 @@ _transpose = Operator(
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int, *, backend: str = Backend.AUTO) -> Tensor:
-    """Kernel of a diagonal SSM: ``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)`` for ``l = 0..L-1``.
+    """Return the kernel of a diagonal SSM: ``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)`` for ``l = 0..L-1``.
 
-    With ``c = C B_bar`` and ``a = log A_bar`` this is the convolution kernel; with ``c = C A_bar x`` it is
-    the response of an unforced state x. The factor 2 Re stands for the conjugate of each stored entry.
-    Source: "On the Parameterization and Initialization of Diagonal State Space Models"
-    (arXiv:2206.11893), equation 3.
+    With ``c = C B_bar`` and ``a = log A_bar`` this is the convolution kernel; with ``c = C A_bar x`` it is the response
+    of an unforced state x. The factor 2 Re stands for the conjugate of each stored entry. Source: "On the
+    Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), equation 3.
 
     Args:
         c: complex (C, H, M, 2); C may count channels, batch rows or both.
-        a: exponents a step, complex (H, M, 2).
+        a: exponents of one step, complex (H, M, 2).
         L: length, at least 1.
         backend: see :mod:`ssm_core.backends`.
 
@@ -63,13 +62,13 @@ def vandermonde(c: Tensor, a: Tensor, L: int, *, backend: str = Backend.AUTO) ->
 
 
 def vandermonde_transpose(u: Tensor, a: Tensor, *, backend: str = Backend.AUTO) -> Tensor:
-    """Final state of a diagonal SSM from rest: ``X[b,h,m] = sum_l exp(a[h,m] (L-1-l)) u[b,h,l]``.
+    """Return the final state of a diagonal SSM that starts at zero: ``X[b,h,m] = sum_l exp(a[h,m] (L-1-l)) u[b,h,l]``.
 
-    The factor B_bar is left to the caller.
+    The caller multiplies with B_bar.
 
     Args:
         u: input, real (B, H, L) with L at least 1.
-        a: exponents a step, complex (H, M, 2).
+        a: exponents of one step, complex (H, M, 2).
         backend: see :mod:`ssm_core.backends`.
 
     Returns:

@@ -6,14 +6,14 @@ from ssm_core.backends import kernels_refusal
 
 
 def refusal(c: Tensor, a: Tensor, L: int) -> str | None:
-    """ssm-kernels must run here, and counts positions in float32."""
+    """Return why ssm-kernels cannot serve the tensors; they count positions in float32."""
     if L > 2**24:
         return f"the kernels count positions in float32, up to 2^24, and {L} are asked for."
     return kernels_refusal(c, a)
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
-    """``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
+    """Return ``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
     import ssm_kernels
 
     return ssm_kernels.vandermonde(c, a, L)

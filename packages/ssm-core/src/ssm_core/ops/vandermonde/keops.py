@@ -7,7 +7,7 @@ _FORMULA = "Exp(Elem(a, 0) * l) * (Elem(c, 0) * Cos(Elem(a, 1) * l) - Elem(c, 1)
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
-    """``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
+    """Return ``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
     from pykeops.torch import Genred
 
     product = Genred(_FORMULA, ["c = Vj(2)", "a = Vj(2)", "l = Vi(1)"], reduction_op="Sum", axis=1)

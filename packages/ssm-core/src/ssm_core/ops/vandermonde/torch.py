@@ -1,12 +1,11 @@
-r"""The Vandermonde products as batched real matrix products.
+"""The Vandermonde products as batched real matrix products.
 
-With ``l = Q l1 + l2`` the exponential splits, ``exp(a l) = exp(a Q l1) exp(a l2)``, so that two small
-tables of L/Q and Q rows stand for the L columns of the Vandermonde matrix, and the sum over m becomes a
-matrix product of real and imaginary parts side by side. Exponentials and memory fall from ``H M L`` to
-``H M (L/Q + Q)``.
+With ``l = Q l1 + l2`` the exponential splits, ``exp(a l) = exp(a Q l1) exp(a l2)``. So two small tables of L/Q and Q
+rows replace the L columns of the Vandermonde matrix, and the sum over m becomes a matrix product of real and imaginary
+parts side by side. Exponentials and memory fall from ``H M L`` to ``H M (L/Q + Q)``.
 
-The tables are powers of one exponential, multiplied up in float64: a float32 phase ``Im(a) l`` is itself
-off by ``|Im(a)| l 2^-24``, which for long kernels is the whole error of the direct sum.
+The tables are powers of one exponential, multiplied in float64: a float32 phase ``Im(a) l`` has an error of
+``|Im(a)| l 2^-24``, which for long kernels is the whole error of the direct sum.
 """
 
 import math
@@ -20,12 +19,12 @@ from ssm_core.products import bmm
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
-    """``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
+    """Return ``K[c,h,l] = 2 Re sum_m c[c,h,m] exp(a[h,m] l)``."""
     return _Vandermonde.apply(c, a, L)
 
 
 def vandermonde_transpose(u: Tensor, a: Tensor) -> Tensor:
-    """``X[b,h,m] = sum_l exp(a[h,m] (L-1-l)) u[b,h,l]``."""
+    """Return ``X[b,h,m] = sum_l exp(a[h,m] (L-1-l)) u[b,h,l]``."""
     return _VandermondeTranspose.apply(u, a)
 
 
@@ -69,9 +68,9 @@ class _VandermondeTranspose(torch.autograd.Function):
 
 @torch.library.custom_op("ssm_core::vandermonde_tables", mutates_args=())
 def _tables(a: Tensor, L: int, rows: int) -> tuple[Tensor, Tensor]:
-    """``exp(a Q l1)`` (H, L1, 2, M) and ``exp(a l2)`` (H, Q, 2, M) with ``L1 Q >= L``.
+    """Return ``exp(a Q l1)`` (H, L1, 2, M) and ``exp(a l2)`` (H, Q, 2, M) with ``L1 Q >= L``.
 
-    One operator, as ``torch.compile`` would unroll the doublings.
+    This is one operator, because ``torch.compile`` would unroll the doublings.
     """
     Q = _fine_length(L, rows)
     real, imag = a.to(torch.float64).unbind(-1)
@@ -89,12 +88,15 @@ def _(a: Tensor, L: int, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def _fine_length(L: int, rows: int) -> int:
-    """Q, a power of two. The coarse table is multiplied once more for each row of c: more rows, longer fine table."""
+    """Return Q, a power of two.
+
+    Each row of c multiplies the coarse table once more, so more rows need a longer fine table.
+    """
     return 2 ** round(math.log2(L * (1 + rows)) / 2)
 
 
 def _powers(pr: Tensor, pi: Tensor, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """``p^k`` for ``k = 0..n-1`` (n, 2, H, M) of p (H, M), by doubling, and p to the least power of two from n on."""
+    """Return ``p^k`` (n, 2, H, M) for ``k = 0..n-1`` and p (H, M), by doubling; also p to the least power of 2 >= n."""
     table = pr.new_empty(n, 2, *pr.shape)
     real, imag = table.unbind(1)
     real[0], imag[0] = 1, 0
@@ -109,13 +111,13 @@ def _powers(pr: Tensor, pi: Tensor, n: int) -> tuple[Tensor, tuple[Tensor, Tenso
 
 
 def _by_feature(table: Tensor, dtype: torch.dtype) -> Tensor:
-    """(n, 2, H, M) to (H, n, 2, M) in a dtype, in one pass."""
+    """Copy (n, 2, H, M) to (H, n, 2, M) in a dtype, in one pass."""
     table = table.permute(2, 0, 1, 3)
     return torch.empty(table.shape, dtype=dtype, device=table.device).copy_(table)
 
 
 def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
-    """``Re sum_m c exp(a l)`` for all L1 Q values of l, (C, H, L1 Q)."""
+    """Return ``Re sum_m c exp(a l)`` for all L1 Q values of l, real (C, H, L1 Q)."""
     H, _, _, M = coarse.shape
     cr, ci = c.transpose(0, 1).unsqueeze(2).unbind(-1)  # (H, C, 1, M)
     er, ei = coarse.unsqueeze(1).unbind(-2)  # (H, 1, L1, M)
@@ -125,7 +127,10 @@ def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 def _contract(g: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -> tuple[Tensor, Tensor | None]:
-    """``sum_l g exp(a l)`` for g (C, H, L) and, for the gradient of a, ``sum_l l g exp(a l)``; each (C, H, M, 2)."""
+    """Return ``sum_l g exp(a l)`` for g (C, H, L) and, for the gradient of a, ``sum_l l g exp(a l)``.
+
+    Both are (C, H, M, 2).
+    """
     C, H, L = g.shape
     _, L1, _, M = coarse.shape
     Q = fine.shape[1]
@@ -139,7 +144,7 @@ def _contract(g: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -> tup
 
 
 def _cmul_sum_rows(coarse: Tensor, inner: Tensor) -> Tensor:
-    """``sum_l1 coarse inner``: (H, L1, 2, M) with (H, C, L1, 2, M) to (C, H, M, 2)."""
+    """Return ``sum_l1 coarse inner``, (C, H, M, 2), for (H, L1, 2, M) and (H, C, L1, 2, M)."""
     er, ei = coarse.unsqueeze(1).unbind(-2)
     xr, xi = inner.unbind(-2)
     real, imag = (er * xr - ei * xi).sum(2), (er * xi + ei * xr).sum(2)
@@ -147,7 +152,7 @@ def _cmul_sum_rows(coarse: Tensor, inner: Tensor) -> Tensor:
 
 
 def _cmul_sum(x: Tensor, y: Tensor) -> Tensor:
-    """``sum_c x y``: two (C, H, M, 2) to (H, M, 2)."""
+    """Return ``sum_c x y``, (H, M, 2), for two tensors (C, H, M, 2)."""
     (xr, xi), (yr, yi) = x.unbind(-1), y.unbind(-1)
     return torch.stack(((xr * yr - xi * yi).sum(0), (xr * yi + xi * yr).sum(0)), -1)
 
