@@ -14,7 +14,6 @@ from ssm_bench.catalog import SCALES, ModelName, benchmarks, models
 from ssm_bench.config import OptimizerConfig, Recipe, SchedulerConfig, TrainerConfig
 from ssm_bench.errors import UserError
 from ssm_bench.fit import find_fit, interface
-from ssm_bench.plan import make_plan
 from ssm_bench.recipe import as_dict, as_yaml, compose_data, compose_recipe, recipe_hash, values
 from ssm_bench.training.losses import target_sums
 from ssm_bench.training.module import TrainingModule
@@ -227,16 +226,18 @@ def test_other_entries_of_a_dict_option_stay() -> None:
     assert limits == {"train": 50, "val": 20}
 
 
-@pytest.mark.parametrize(
-    ("words", "lost"),
-    [
-        (("optimizer.lr=0.1", "optimizer.lr=0.2"), "optimizer.lr=0.1"),
-        (("data.limit.train=50", "data.limit={val:20}"), "data.limit.train=50"),
-    ],
-)
-def test_a_word_without_effect_is_refused(words: tuple[str, ...], lost: str) -> None:
-    with pytest.raises(UserError, match=rf"'{lost}' has no effect"):
-        compose("listops", words=words)
+def test_of_several_words_for_one_key_the_last_counts_and_alone_is_recorded() -> None:
+    words = ("optimizer.lr=0.1", "trainer.epochs=3", "optimizer.lr=0.2")
+    [cell] = make_plan(LRA, ["s4d"], ["listops"], "smoke", [], words)
+    assert cell.recipe.optimizer.lr == 0.2
+    assert cell.overrides == ("optimizer.lr=0.2", "trainer.epochs=3")
+
+
+def test_a_word_that_a_later_one_hides_is_refused() -> None:
+    with pytest.raises(UserError, match="'data.limit.train=50' has no effect"):
+        compose("listops", words=("data.limit.train=50", "data.limit={val:20}"))
+    with pytest.raises(UserError, match="leave one out"):
+        make_plan(LRA, ["s4d"], ["listops"], "smoke", [0], ["seed=1"])
 
 
 def test_a_composed_recipe_cannot_change_another_one() -> None:
@@ -308,11 +309,3 @@ def test_recipe_builds_and_takes_one_step(name: str, model: str, task: str, scal
 def test_a_recipe_travels_to_other_processes() -> None:
     recipe = compose("listops", "s4")
     assert pickle.loads(pickle.dumps(recipe)) == recipe
-
-
-def test_one_plan_has_every_cell_once() -> None:
-    plan = make_plan(LRA, ["s4d", "s4d-lin"], [], "smoke", [0, 1, 2], [])
-    assert len(plan) == 2 * 6 * 3
-    assert len({cell.hash for cell in plan}) == len(plan)
-    with pytest.raises(UserError, match="twice"):
-        make_plan(LRA, ["s4d"], ["listops", "listops"], "smoke", [], [])

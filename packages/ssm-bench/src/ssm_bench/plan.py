@@ -14,7 +14,7 @@ from ssm_bench.catalog import Benchmark, ModelName
 from ssm_bench.config import Recipe, Runtime
 from ssm_bench.errors import UserError
 from ssm_bench.fit import find_fit
-from ssm_bench.recipe import MAX_POINTS, RUNTIME_KEYS, compose_recipe, recipe_hash, values
+from ssm_bench.recipe import MAX_POINTS, RUNTIME_KEYS, compose_recipe, effective, recipe_hash, values
 
 #: A file name may have 255 bytes; this much is left for the model in that of a run folder.
 NAME_LENGTH = 120
@@ -71,18 +71,21 @@ def make_plan(
     for task in tasks:
         benchmark.check_task(task)
     names = [ModelName.parse(model) for model in models]
-    for kind, words in (("task", tasks), ("model", [str(n) + n.path for n in names]), ("seed", seeds)):
-        if len(set(words)) < len(words):
-            raise UserError(f"A {kind} is named twice: {' '.join(map(str, tasks if kind == 'task' else words))}.")
+    for kind, given in (("task", tasks), ("model", [str(n) + n.path for n in names]), ("seed", seeds)):
+        if len(set(given)) < len(given):
+            raise UserError(f"A {kind} is named twice: {' '.join(map(str, given))}.")
     chosen = [task for task in benchmark.tasks if not tasks or task in tasks]
     for name in names:
         _check_fit(benchmark, name, chosen)
     each: Sequence[int | None] = seeds or [None]
-    points, swept = _points(overrides) if sweep else ([tuple(overrides)], ())
+    words = effective(overrides)
+    if seeds and any(word.split("=")[0] == "seed" for word in words):
+        raise UserError("--seed and seed= both give seeds; leave one out.")
+    points, swept = _points(words) if sweep else ([words], ())
     cells = [
-        Cell(*compose_recipe(benchmark, task, model, scale, seed, words), _lasting(words), swept)
+        Cell(*compose_recipe(benchmark, task, model, scale, seed, point), _lasting(point), swept)
         for model in models
-        for words in points
+        for point in points
         for task in chosen
         for seed in each
     ]

@@ -56,8 +56,7 @@ def compose_recipe(
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
     tree = json.loads(_compose(benchmark.folder, task, name.family, name.variant, scale))
-    _check_overrides(overrides)
-    for word in overrides:
+    for word in effective(overrides):
         _override(tree, word, name)
     if seed is not None:
         tree["seed"] = seed
@@ -113,10 +112,15 @@ def values(word: str) -> list[str]:
     if not parsed.is_discrete_sweep():
         raise UserError(f"'{word}' names no points: a sweep takes key=a,b,c or key=range(start,stop,step).")
     choices = []
-    for value in parsed.sweep_string_iterator():
-        choices.append(f"{parsed.key_or_group}={value}")
-        if len(choices) > MAX_POINTS:
-            raise UserError(f"'{word}' has more than {MAX_POINTS:,} values; a sweep runs each of them.")
+    try:
+        for value in parsed.sweep_string_iterator():
+            choices.append(f"{parsed.key_or_group}={value}")
+            if len(choices) > MAX_POINTS:
+                raise UserError(f"'{word}' has more than {MAX_POINTS:,} values; a sweep runs each of them.")
+    except _hydra_errors() as error:
+        raise UserError(f"'{word}' names no points: {str(error).splitlines()[0]}.") from error
+    if not choices:
+        raise UserError(f"'{word}' names no points: the range is empty.")
     return choices
 
 
@@ -124,14 +128,20 @@ def values(word: str) -> list[str]:
 MAX_POINTS = 10_000
 
 
+def _hydra_errors() -> tuple[type[Exception], ...]:
+    """Return what Hydra's parser raises for words that have its grammar and make no sense, such as range(1,5,0)."""
+    from hydra.errors import HydraException
+
+    return HydraException, ValueError, ArithmeticError
+
+
 @lru_cache(maxsize=4096)
 def _parse(word: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
 
     try:
         parsed = OverridesParser.create().parse_override(word)
-    except HydraException as error:
+    except _hydra_errors() as error:
         raise UserError(f"'{word}' is not of the form key=value: {str(error).splitlines()[0]}") from error
     except RecursionError:
         raise UserError(f"'{word[:40]}...' nests too deeply.") from None
@@ -140,13 +150,19 @@ def _parse(word: str) -> Any:
     return parsed
 
 
-def _check_overrides(words: Sequence[str]) -> None:
-    """Refuse words that would have no effect because a later one sets the same key, or the section around it."""
-    keys = [str(_parse(word).key_or_group) for word in words]
+def effective(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the ``key=value`` words that have an effect: of several for one key the last one, as in Hydra.
+
+    Raises:
+        UserError: a word sets a part of an option that a later word sets as a whole.
+    """
+    last = {str(_parse(word).key_or_group): word for word in words}
+    keys = list(last)
     for number, key in enumerate(keys):
         for later in keys[number + 1 :]:
-            if key == later or key.startswith(f"{later}."):
-                raise UserError(f"'{words[number]}' has no effect, because a later word sets {later}; leave one out.")
+            if key.startswith(f"{later}."):
+                raise UserError(f"'{last[key]}' has no effect, because {last[later]} sets all of it; leave one out.")
+    return tuple(last.values())
 
 
 def _override(tree: dict[str, Any], word: str, model: ModelName) -> None:
