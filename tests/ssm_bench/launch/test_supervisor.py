@@ -55,7 +55,9 @@ KILL = "os.kill(os.getpid(), signal.SIGKILL)"
     ("line", "code", "reason"),
     [
         ("sys.exit(0)", DONE, None),
-        ("sys.exit(1)", FAILED, None),
+        ("sys.exit(1)", FAILED, "The process ended with exit status 1; see "),
+        ("import nothing_of_that_name", FAILED, "The process ended with exit status 1; see "),
+        ("sys.exit(2)", FAILED, "The process ended with exit status 2; see "),
         ("sys.exit(75)", AGAIN, ""),
         (KILL, AGAIN, "ended by SIGKILL"),
         ("os.kill(os.getpid(), signal.SIGUSR2)", AGAIN, "ended by SIGUSR2"),
@@ -67,7 +69,30 @@ def test_ends_of_a_cell_process(
 ) -> None:
     assert Ended(launched, line, monkeypatch).wait() == code
     left = Status.read(launched.run_folder(0))
-    assert (left.reason if left else None) == reason
+    if reason is None:
+        assert left is None
+    else:
+        assert left is not None
+        assert left.reason.startswith(reason)
+        assert (left.state == "failed") == (code == FAILED)
+        assert bool(left.reason) == bool(reason)
+
+
+def test_what_a_cell_process_says_itself_stays(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = launched.run_folder(0)
+    says = (
+        f"from ssm_bench.status import begin, fail; f = Path({str(folder)!r}); begin(f); fail(f, 'boom'); sys.exit(1)"
+    )
+    for attempt in (1, 2):
+        assert Ended(launched, says, monkeypatch).wait() == FAILED
+        left = Status.read(folder)
+        assert left is not None
+        assert (left.reason, left.attempt) == ("boom", attempt)
+    # A failure of an earlier attempt does not explain this one.
+    assert Ended(launched, "sys.exit(1)", monkeypatch).wait() == FAILED
+    left = Status.read(folder)
+    assert left is not None
+    assert (left.reason[:11], left.attempt) == ("The process", 3)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,11 @@ class Supervisor:
     def wait(self) -> int:
         """Wait for the end of the cell process and return DONE, FAILED or AGAIN."""
         code = self.process.wait()
-        if code >= 0 and code != AGAIN:
-            return code
+        if code == DONE:
+            return DONE
+        if code > 0 and code != AGAIN:
+            self._explain(code)
+            return FAILED
         if code < 0 and (reason := self._fault(-code)):
             fail(self.folder, reason)
             return FAILED
@@ -88,6 +91,15 @@ class Supervisor:
                 self.folder, state="stopped", reason=f"ended by {signal.Signals(-code).name}", seconds_left=None
             )
         return AGAIN
+
+    def _explain(self, code: int) -> None:
+        """Write why the cell failed if its process did not, for example because an import failed."""
+        status = Status.read(self.folder)
+        began = status is not None and status.began >= self._started
+        if is_rank_zero() and not (began and status is not None and status.state == "failed"):
+            if not began:
+                begin(self.folder)
+            fail(self.folder, f"The process ended with exit status {code}; see {self.folder / LOG}.")
 
     def _fault(self, number: int) -> str:
         """Return why a cell process that a signal ended is to blame for it; empty if it is not."""

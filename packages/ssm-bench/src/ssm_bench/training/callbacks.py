@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ssm_bench import run_folder
+from ssm_bench.errors import Preempted
 from ssm_bench.files import sync_folder, write_atomically
 from ssm_bench.status import Status
 from ssm_bench.training.checkpoint import write_checkpoint
-from ssm_bench.training.preemption import Preempted, notice
+from ssm_bench.training.preemption import notice
 
 #: Seconds between two updates of the status file.
 STATUS_SECONDS = 5.0
