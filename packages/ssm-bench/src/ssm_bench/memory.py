@@ -1,12 +1,16 @@
-"""The one reader of peak memory: of a GPU, or of this process. Imports torch."""
+"""The one reader of memory: the peak of a GPU, of this process or of one call, and what is free. Imports torch."""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from ssm_bench import torch_internals
 
 #: Writing 5 to this file makes Linux forget the process's peak memory (proc(5)).
 LINUX_RESET = Path("/proc/self/clear_refs")
@@ -22,7 +26,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak in bytes since the reset; since the start of the process if the system cannot reset it (macOS)."""
+    """Return the peak in bytes since the reset, or since the start of the process if there is no reset (macOS)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if LINUX_RESET.exists():
@@ -30,3 +34,25 @@ def peak_memory(device: torch.device) -> int:
         return 1024 * int(fields["VmHWM"].split()[0])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def peak_of_call(call: Callable[[], object], device: torch.device) -> int:
+    """Return the most bytes that torch's allocator holds during a call, above those that it held before the call."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        reset_peak_memory(device)
+        call()
+        return peak_memory(device) - before
+    held = highest = 0
+    for change in torch_internals.allocations(call):
+        held += change
+        highest = max(highest, held)
+    return highest
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that this process can still take on the device."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

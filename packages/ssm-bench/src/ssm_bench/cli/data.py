@@ -153,7 +153,7 @@ def _print_status(
 
 def _speeds(chosen: Benchmark, data: Mapping[str, Dataset], scale: str, place: Place) -> dict[str, str]:
     """Measure, for each task whose data are prepared, whether the loader keeps ahead of training."""
-    from ssm_bench import throughput
+    from ssm_bench.speed.loaders import ENOUGH, loader_speed
 
     found = {}
     for task, dataset in data.items():
@@ -161,8 +161,8 @@ def _speeds(chosen: Benchmark, data: Mapping[str, Dataset], scale: str, place: P
             found[task] = "not prepared"
             continue
         model = first_fitting(chosen, task)
-        speed = throughput.measure(dataset.prepare(place), compose_recipe(chosen, task, model, scale, None, [])[0])
-        verdict = "" if speed.ratio >= throughput.ENOUGH else ", too slow"
+        speed = loader_speed(dataset.prepare(place), compose_recipe(chosen, task, model, scale, None, [])[0])
+        verdict = "" if speed.ratio >= ENOUGH else ", too slow"
         found[task] = f"{speed.loaded:,.0f} / {speed.trained:,.3g}: {speed.ratio:,.0f} times{verdict}"
     return found
 

@@ -1,12 +1,16 @@
-"""What the options of several verbs share: paths, the data folder, options that stand once."""
+"""What the options of several verbs share: paths, the data folder, the device, options that stand once."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssm_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Once(argparse.Action):
@@ -61,3 +65,43 @@ def check_data(folder: Path | None) -> None:
     """
     if folder is not None and not folder.is_dir():
         raise UserError(f"--data {folder} is no folder.")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        "--device",
+        action=Once,
+        metavar="cpu|cuda",
+        help="default: cuda if torch finds a GPU, else cpu; cuda:1 is the second",
+    )
+
+
+def find_device(name: str | None) -> torch.device:
+    """Return the device of a name, or the best one here if there is none.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"There is no device '{name}'; say cpu or cuda.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device takes cpu or cuda, not '{name}'.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("torch finds no CUDA device here; say --device cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"There is no '{name}'; torch finds {torch.cuda.device_count()} of CUDA, from cuda:0 on.")
+    return device
+
+
+def quieten() -> None:
+    """Silence the profiler, which counts memory, and KeOps. Call this before either is imported."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("PYKEOPS_VERBOSE", "0")

@@ -137,10 +137,10 @@ def _carry_out(args: argparse.Namespace, plan: list[Cell], place: Place, scale: 
 
 
 def _dry_run(plan: list[Cell], place: Place, out: Path, console: Console) -> int:
-    from ssm_bench.estimate import describe
+    from ssm_bench.speed.estimate import preview_cell
 
     for cell in plan:
-        describe(cell, place, out, console)
+        console.print(preview_cell(cell, place, out), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A picture of a measurement: time against length on logarithmic axes, an operator a panel, a back end a line."""
+"""Time against length on logarithmic axes: a panel for each operator, a line for each back end."""
 
 import math
 from collections import defaultdict
@@ -9,22 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from ssm_bench.kernel_bench.measure import Row
-from ssm_bench.kernel_bench.report import short
+from ssm_bench.speed.measure import Row
+from ssm_bench.speed.report import short
+from ssm_bench.speed.treatment import treatment
 
 _COLUMNS = 3
-_STYLES = {  # colour and label of each back end
-    "naive": ("#8c8c8c", "naive: the formula"),
-    "keops": ("#d98c21", "KeOps"),
-    "torch": ("#2166ac", "PyTorch, fast form"),
-    "cuda": ("#1b9e4b", "CUDA kernel"),
-    "tensor-cores": ("#c2307a", "CUDA kernel on tensor cores"),
-    "auto": ("#7b4ea3", "our layer (naive: a straightforward one)"),
-}
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
-    """Draws what was measured at several lengths as a PNG; False, and no file, if nothing was."""
+    """Draw as a PNG what was measured at several lengths. Return False, and write no file, if nothing was."""
     drawn = list(panels(rows).values())
     if not drawn:
         return False
@@ -46,8 +39,8 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
 
 
 def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """For each operator or layer the rows of the sizes at which it was measured at most lengths, at least two."""
-    work = {row.name: row.work for row in sorted(rows, key=lambda row: len(row.work))}  # with backward where there is
+    """Return for each operator or layer the rows of the sizes that were measured at the most lengths, at least two."""
+    work = {row.name: row.work for row in sorted(rows, key=lambda row: len(row.work))}  # with the backward pass if any
     families: dict[tuple[str, int, int, int], list[Row]] = defaultdict(list)
     for row in rows:
         if row.work == work[row.name]:
@@ -66,10 +59,10 @@ def _lengths(rows: Sequence[Row]) -> list[int]:
 def _draw_panel(axes: Axes, rows: Sequence[Row]) -> None:
     for backend in dict.fromkeys(row.backend for row in rows):
         line = sorted((row for row in rows if row.backend == backend), key=lambda row: row.L)
-        lengths, (colour, label) = [row.L for row in line], _STYLES[backend]
-        axes.plot(lengths, [row.median_ms for row in line], "o-", ms=3.5, lw=1.6, color=colour, label=label)
+        lengths, look = [row.L for row in line], treatment(backend)
+        axes.plot(lengths, [row.median_ms for row in line], "o-", ms=3.5, lw=1.6, color=look.color, label=look.label)
         spread = [row.quartile1_ms for row in line], [row.quartile3_ms for row in line]
-        axes.fill_between(lengths, *spread, color=colour, alpha=0.2, lw=0)
+        axes.fill_between(lengths, *spread, color=look.color, alpha=0.2, lw=0)
     _note_gain(axes, rows)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -94,11 +87,10 @@ def _draw_panel(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _note_gain(axes: Axes, rows: Sequence[Row]) -> None:
-    """How many times as fast as naive the fastest is, at the greatest length that naive reached."""
+    """Write how many times as fast as naive the fastest is, at the greatest length that naive reached."""
     longest = max((row.L for row in rows if not math.isnan(row.speedup)), default=0)
     best = max((row for row in rows if longest == row.L), key=lambda row: row.speedup, default=None)
     if best is not None and best.backend != "naive":
-        colour, _ = _STYLES[best.backend]
         axes.annotate(
             f"{short(best.speedup)}×",
             (best.L, best.median_ms),
@@ -107,5 +99,5 @@ def _note_gain(axes: Axes, rows: Sequence[Row]) -> None:
             ha="center" if max(_lengths(rows)) == best.L else "left",
             va="top",
             fontsize=8.5,
-            color=colour,
+            color=treatment(best.backend).color,
         )

@@ -1,7 +1,6 @@
-"""Where the time of a training step goes, by kind of work; ``bench kernels --profile`` prints it."""
+"""The time of a training step by kind of work, from torch's profiler; ``bench kernels --profile`` prints it."""
 
 import re
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +8,17 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
-from ssm_bench.kernel_bench.grid import Problem
-from ssm_bench.kernel_bench.problems import make_case
+from ssm_bench.speed.cases import make_case
+from ssm_bench.speed.grid import Problem
+from ssm_bench.speed.timer import timed
 
+#: Number of training steps under the profiler.
 STEPS = 3
-_LARGEST = 4  # operators named of each kind
+#: Number of operators that are named of each kind.
+_LARGEST = 4
 OPTIMIZER, OURS, OTHER = "optimiser", "kernels of ours", "views, memory, Python"
-_KINDS = {  # by the names of torch's operators; those of several kinds take the first
+#: Kinds of torch's operators by their names; an operator has the first kind that fits.
+_KINDS = {
     "Fourier transforms": r"_fft_",
     "matrix products": r"(mm|bmm|addmm_?|baddbmm_?|_?linalg_\w+)$",
     "copies and fills": r"(copy_|clone|cat|fill_|zero_|constant_pad_nd|index\w*|gather|scatter\w*|flip|repeat|roll"
@@ -31,8 +34,15 @@ KINDS = (*_KINDS, OURS, OPTIMIZER)
 
 @dataclass(frozen=True)
 class Part:
-    """A kind of work in a training step: milliseconds, their share of the step, operators called, and the operators
-    that take most of it, each with its milliseconds."""
+    """A kind of work in a training step.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        milliseconds: its time in a step.
+        share: its share of the step.
+        calls: the number of operators called in a step.
+        largest: the operators that take the most time, each with its milliseconds.
+    """
 
     kind: str
     milliseconds: float
@@ -41,23 +51,18 @@ class Part:
     largest: tuple[tuple[str, float], ...]
 
 
-def profile(problem: Problem, device: torch.device) -> list[Part]:
-    """The parts of a training step, the largest first; together they are the step.
+def step_parts(problem: Problem, device: torch.device) -> list[Part]:
+    """Return the parts of a training step, the largest first; they add up to the step.
 
-    The time of an operator is its own, without what it calls: on a GPU that of its kernels. What belongs to no
-    operator counts as ``views, memory, Python``; on a GPU that is where it waits. Under the profiler, which lengthens
-    this part by a microsecond or so a call.
+    The time of an operator does not include the operators that it calls; on a GPU it is that of its kernels. Time that
+    belongs to no operator counts as ``views, memory, Python``; on a GPU that includes waiting. The profiler lengthens
+    this part by about a microsecond a call.
     """
     step = make_case(problem, device).call("auto", "training step")
     step()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with torch.profiler.profile(activities=activities) as profiler:
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        whole = (time.perf_counter() - start) * 1e6
+        whole = timed(step, device, STEPS) * STEPS * 1e6
     spent: dict[str, Any] = defaultdict(Counter)
     calls: Counter[str] = Counter()
     for event in profiler.events():

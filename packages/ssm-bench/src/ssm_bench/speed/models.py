@@ -1,10 +1,12 @@
-"""Whole models: a training step as a recipe has it, and the samples that a SaShiMi generates."""
+"""The cases of whole models: a training step of a recipe, and the samples that a SaShiMi generates."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from ssm_data.contract import Batch
 from ssm_models.backbones.naive import sashimi_stepper
 from ssm_models.backbones.sashimi import Sashimi
 from ssm_models.backbones.stack import ResidualStack
@@ -17,14 +19,17 @@ from torch import Tensor, nn
 
 from ssm_bench.allocator import keep_freed_memory
 from ssm_bench.catalog import benchmark
-from ssm_bench.estimate import published_spec, random_batch
-from ssm_bench.kernel_bench import arithmetic
-from ssm_bench.kernel_bench.case import Case
-from ssm_bench.kernel_bench.grid import Problem
+from ssm_bench.fit import interface
 from ssm_bench.recipe import compose_recipe
-from ssm_bench.task import Task, interface, target_sums
+from ssm_bench.speed import flops
+from ssm_bench.speed.case import Case
+from ssm_bench.speed.grid import Problem
+from ssm_bench.speed.training_step import random_batch
+from ssm_bench.training.losses import target_sums
+from ssm_bench.training.module import TrainingModule
 
-TRAINED = {  # benchmark, task and model of each training step
+#: Benchmark, task and model of each training step.
+TRAINED = {
     "s4d-scifar-training": ("scifar", "scifar", "s4d"),
     "s4-scifar-training": ("scifar", "scifar", "s4"),
     "s4d-listops-training": ("lra", "listops", "s4d"),
@@ -33,13 +38,8 @@ TRAINED = {  # benchmark, task and model of each training step
 }
 
 
-def make_case(problem: Problem, device: torch.device) -> Case:
-    """The case of a model."""
-    return (SteppingCase if problem.name == "sashimi-step" else TrainingCase)(problem, device)
-
-
 class ModelCase(Case):
-    """A model; ``naive`` is the same function with the same parameters, of layers as their formulas."""
+    """A model. ``naive`` is the same function with the same parameters, whose layers are their formulas."""
 
     backends = ("naive", "auto")
     mixes = True
@@ -53,10 +53,10 @@ class ModelCase(Case):
 
 
 class TrainingCase(ModelCase):
-    """One training step of a recipe's model on random data: forward, loss, backward, optimiser, schedule; in a process
-    that keeps freed memory, as ``bench run`` does.
+    """One training step of a recipe's model on random data: forward, loss, backward, optimiser, schedule.
 
-    Errors are those of the outputs and of the whole gradient for a smaller model of the kind, without dropout.
+    The process keeps freed memory, as a run does. Errors are those of the outputs and of the whole gradient of a
+    smaller model of the same kind, without dropout.
     """
 
     works = ("training step",)
@@ -64,14 +64,14 @@ class TrainingCase(ModelCase):
     def call(self, backend: str, work: str) -> Callable[[], object]:
         if self.device.type == "cpu":
             keep_freed_memory()
-        task = _task(self.problem, backend).to(self.device)
-        chosen: Any = task.configure_optimizers()
+        module = _module(self.problem, backend).to(self.device)
+        chosen: Any = module.configure_optimizers()
         optimizer, scheduler = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
-        batch = self._batch(task)
+        batch = self._batch(module)
 
         def step() -> None:
             optimizer.zero_grad()
-            self._loss(task, batch)[1].backward()
+            self._loss(module, batch)[1].backward()
             optimizer.step()
             scheduler.step()
 
@@ -80,55 +80,54 @@ class TrainingCase(ModelCase):
     def results(self, backend: str, *, double: bool = False) -> tuple[Tensor, ...]:
         p = self.problem
         small = replace(p, B=2, H=min(p.H, 32), L=min(p.L, 1024), layers=min(p.layers, 2))
-        task = _task(small, backend, "model.dropout=0.0").to(self.device)
-        x, y, lengths = self._batch(task)
+        module = _module(small, backend, "model.dropout=0.0").to(self.device)
+        x, y, lengths = self._batch(module)
         if double:
-            task, x = task.double(), x if task.spec.tokens else x.double()
-        outputs, loss = self._loss(task, (x, y, lengths))
-        gradient = torch.autograd.grad(loss, list(task.parameters()))
-        # One vector: before a batch norm the gradient of a shift or of a common scale vanishes but for rounding.
+            module, x = module.double(), x if module.spec.tokens else x.double()
+        outputs, loss = self._loss(module, Batch(x, y, lengths))
+        gradient = torch.autograd.grad(loss, list(module.parameters()))
+        # All gradients are one vector: that of a shift or a common scale before a batch norm is zero up to rounding,
+        # so an error relative to its own size would mean nothing.
         return outputs.detach(), torch.cat([each.flatten() for each in gradient])
 
     def flops(self, work: str) -> float:
         name = self.problem.name
-        forward, backward = arithmetic.layer(self.problem, dplr=name.startswith("s4-"), channels=2)
+        forward, backward = flops.layer(self.problem, dplr=name.startswith("s4-"), channels=2)
         return self.problem.layers * (forward + backward)
 
-    def _batch(self, task: Task) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _batch(self, module: TrainingModule) -> Batch:
         torch.manual_seed(1)
-        x, y, lengths = random_batch(task.spec, task.recipe.trainer.batch_size)
-        return x.to(self.device), y.to(self.device), None if lengths is None else lengths.to(self.device)
+        return random_batch(module.spec, module.recipe.trainer.batch_size, self.device)
 
-    def _loss(self, task: Task, batch: tuple[Tensor, Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
-        x, y, lengths = batch
-        outputs = task.model(x, lengths)
-        count, loss, _ = target_sums(task.spec, outputs, y)
+    def _loss(self, module: TrainingModule, batch: Batch) -> tuple[Tensor, Tensor]:
+        outputs = module.model(batch.x, batch.lengths)
+        count, loss, _ = target_sums(module.spec, outputs, batch.y)
         return outputs, loss / count
 
 
-def _task(p: Problem, backend: str, *words: str) -> Task:
-    """A recipe's task in the sizes of the problem, always with the same parameters."""
+def _module(p: Problem, backend: str, *words: str) -> TrainingModule:
+    """Return the training module of a recipe in the sizes of the problem, always with the same parameters."""
     suite, name, model = TRAINED[p.name]
     sizes = {"model.n_layers": p.layers, "model.d_model": p.H, "model.d_state": p.N, "trainer.batch_size": p.B}
     overrides = [f"{key}={size}" for key, size in sizes.items()]
     recipe, _ = compose_recipe(benchmark(suite), name, model, "paper", None, [*overrides, *words])
-    spec = replace(published_spec(benchmark(suite), name), l_max=p.L)
+    spec = replace(recipe.data.expected(), l_max=p.L)
     torch.manual_seed(0)
     built: nn.Module = build_model(recipe.model, interface(spec))
     if backend == "naive":
         config: Any = recipe.model.for_length(p.L)
         layers = [NaiveS4Layer(p.H, config.layer) for _ in range(p.layers)]
-        straightforward = SequenceModel(ResidualStack(layers, config), config, interface(spec))
-        straightforward.load_state_dict(built.state_dict())
-        built = straightforward
-    return Task(built, recipe, spec, steps_per_epoch=1)
+        naive = SequenceModel(ResidualStack(layers, config), config, interface(spec))
+        naive.load_state_dict(built.state_dict())
+        built = naive
+    return TrainingModule(built, recipe, spec, steps_per_epoch=1, run_hash="", folder=Path())
 
 
 class SteppingCase(ModelCase):
-    """Samples of a SaShiMi's recurrence, one after another; timed over a whole cycle of its scales.
+    """Samples of a SaShiMi's recurrence, one after another. A call is a whole cycle of its scales.
 
-    ``naive`` steps each block by itself, with all that does not change between steps computed before; ``auto`` replays
-    the model's own stepper.
+    ``naive`` steps block by block, with everything that does not change between steps computed before. ``auto``
+    replays the model's own stepper.
     """
 
     works = ("sample",)

@@ -1,4 +1,4 @@
-"""Operators and single layers as tensors and a call."""
+"""The cases of operators and of single layers: tensors and a function."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,20 +7,21 @@ from functools import cached_property, partial
 
 import torch
 from ssm_core import ops
-from ssm_core.backends import OPERATORS, Backend
+from ssm_core.backends import OPERATORS
 from ssm_models.config import DiagonalConfig, DPLRConfig, KernelConfig, S4LayerConfig
 from ssm_models.layers.naive import NaiveS4Layer
 from ssm_models.layers.s4 import S4Layer
 from torch import Tensor
 from torch.func import functional_call
 
-from ssm_bench.kernel_bench import arithmetic
-from ssm_bench.kernel_bench.arithmetic import Flops
-from ssm_bench.kernel_bench.case import Case
-from ssm_bench.kernel_bench.grid import Problem
+from ssm_bench.speed import flops
+from ssm_bench.speed.case import Case
+from ssm_bench.speed.flops import Flops
+from ssm_bench.speed.grid import Problem
+from ssm_bench.speed.treatment import in_order
 
-FEW = 8  # features on which errors are taken
-_ORDER = (Backend.NAIVE, Backend.KEOPS, Backend.TORCH, Backend.CUDA, Backend.TENSOR_CORES)
+#: Number of features on which errors are taken.
+FEW = 8
 
 _GLU_LAYERS: dict[str, Callable[[Problem], KernelConfig]] = {
     "s4d-layer": lambda p: DiagonalConfig(d_state=p.N, init="diag-lin", disc="zoh"),
@@ -33,11 +34,11 @@ class TensorCase(Case):
     """A function of tensors.
 
     Attributes:
-        tensors: inputs in float32; those that learn require a gradient.
-        features: the axis of H of each; None where there is none or where features mix.
-        function: outputs for (tensors, back end).
-        counts: floating point operations of the forward and the backward pass.
-        backward: whether it is differentiated in use.
+        tensors: inputs in float32; those that are trained require a gradient.
+        features: the axis of H of each tensor; None if it has no such axis or if the features mix.
+        function: returns the outputs for (tensors, back end).
+        counts: floating point operations of the forward and of the backward pass.
+        backward: whether the function is differentiated in use.
     """
 
     tensors: tuple[Tensor, ...]
@@ -70,12 +71,12 @@ class TensorCase(Case):
         return sum(self.counts) if work == "forward+backward" else self.counts[0]
 
     def traffic(self, work: str) -> float:
-        """Inputs, outputs and gradients once in each pass that needs them."""
+        """Count inputs, outputs and gradients once in each pass that needs them."""
         inputs, outputs = _bytes(self.tensors), _bytes(self.cotangents)
         return 3 * inputs + 2 * outputs if work == "forward+backward" else inputs + outputs
 
     def cut(self, n: int) -> "TensorCase":
-        """The same for the first n features, which are independent of the others; all of them where they mix."""
+        """Return the case of the first n features, which are independent of the others; of all if they mix."""
         tensors = tuple(
             x
             if axis is None
@@ -85,22 +86,22 @@ class TensorCase(Case):
         return replace(self, tensors=tensors)
 
     def double(self) -> "TensorCase":
-        """The same in float64."""
+        """Return the case in float64."""
         tensors = tuple(x.detach().double().requires_grad_(x.requires_grad) for x in self.tensors)
         return replace(self, tensors=tensors)
 
     def run(self, backend: str, cotangents: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
-        """Outputs and, for given cotangents of them, the gradients of all tensors that learn."""
+        """Return the outputs and, if their cotangents are given, the gradients of all tensors that are trained."""
         if cotangents is None:
             with torch.no_grad():
                 return self.function(self.tensors, backend)
         outputs = self.function(self.tensors, backend)
-        learn = [x for x in self.tensors if x.requires_grad]
-        return (*outputs, *torch.autograd.grad(outputs, learn, cotangents))
+        trained = [x for x in self.tensors if x.requires_grad]
+        return (*outputs, *torch.autograd.grad(outputs, trained, cotangents))
 
     @cached_property
     def cotangents(self) -> tuple[Tensor, ...]:
-        """Random ones, in the dtype of the tensors, whose shapes do not hang on a kernel that may fail."""
+        """Random cotangents of the outputs. Their shapes come from a back end that does not fail."""
         generator = torch.Generator().manual_seed(1)
         return tuple(
             torch.randn(y.shape, generator=generator, dtype=torch.float32).to(y)
@@ -108,17 +109,8 @@ class TensorCase(Case):
         )
 
 
-def make_case(problem: Problem, device: torch.device) -> Case:
-    """A problem with random numbers, always the same ones."""
-    if problem.layers:
-        from ssm_bench.kernel_bench import models  # imports Lightning, which takes seconds
-
-        return models.make_case(problem, device)
-    return make_tensor_case(problem, device)
-
-
 def make_tensor_case(problem: Problem, device: torch.device) -> TensorCase:
-    """The case of an operator or of a single layer."""
+    """Return the case of an operator or of a single layer."""
     torch.manual_seed(0)
     with torch.device(device):
         case = _MAKERS[problem.name](problem)
@@ -126,13 +118,13 @@ def make_tensor_case(problem: Problem, device: torch.device) -> TensorCase:
         return replace(case, backends=("naive", "auto"))
     operator = OPERATORS[problem.name]
     reasons = operator.refusals(*operands(problem, case.tensors))
-    able = [each for each in _ORDER if each not in reasons]
-    refusals = tuple((str(backend), reasons[backend]) for backend in operator.implementations if backend in reasons)
-    return replace(case, backends=tuple(map(str, able)), refusals=refusals)
+    names = in_order([str(backend) for backend in operator.implementations])
+    refusals = tuple((name, reasons[name]) for name in names if name in reasons)
+    return replace(case, backends=tuple(name for name in names if name not in reasons), refusals=refusals)
 
 
 def operands(problem: Problem, tensors: tuple[Tensor, ...]) -> tuple[Tensor | int | None, ...]:
-    """What the operator's implementations take."""
+    """Return the arguments of the operator's implementations."""
     more: dict[str, tuple[int | None, ...]] = {"vandermonde": (problem.L,), "long_conv": (None,)}
     return (*tensors, *more.get(problem.name, ()))
 
@@ -142,53 +134,53 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 
 
 def _exponents(H: int, M: int, dt: float = 0.01) -> Tensor:
-    """S4D-Lin for a step size, (H, M, 2)."""
+    """Return ``dt A`` of S4D-Lin, (H, M, 2)."""
     real, imag = torch.full((H, M), -0.5), math.pi * torch.arange(M).expand(H, M)
     return dt * torch.stack((real, imag), -1)
 
 
-def _learn(*tensors: Tensor) -> tuple[Tensor, ...]:
+def _trained(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.detach().requires_grad_() for x in tensors)
 
 
 def _vandermonde(p: Problem) -> TensorCase:
     M = p.N // 2
     return TensorCase(
-        _learn(torch.randn(1, p.H, M, 2), _exponents(p.H, M)),
+        _trained(torch.randn(1, p.H, M, 2), _exponents(p.H, M)),
         (1, 0),
         lambda x, backend: (ops.vandermonde(x[0], x[1], p.L, backend=backend),),
-        arithmetic.vandermonde(p),
+        flops.vandermonde(p),
     )
 
 
 def _vandermonde_transpose(p: Problem) -> TensorCase:
     M = p.N // 2
     return TensorCase(
-        _learn(torch.randn(p.B, p.H, p.L), _exponents(p.H, M)),
+        _trained(torch.randn(p.B, p.H, p.L), _exponents(p.H, M)),
         (1, 0),
         lambda x, backend: (ops.vandermonde_transpose(*x, backend=backend),),
-        arithmetic.vandermonde_transpose(p),
+        flops.vandermonde_transpose(p),
     )
 
 
 def _cauchy(p: Problem) -> TensorCase:
-    """As S4 of rank 1 calls it: four numerators, the nodes of a real FFT of L points without the first."""
+    """Return the call of S4 of rank 1: four numerators, at the nodes of a real FFT of L points except the first."""
     M, F, K = p.N // 2, p.L // 2, 4
     y = 2 * torch.tan(math.pi / p.L * torch.arange(1, F + 1, dtype=torch.float64)).to(torch.float32)
     return TensorCase(
-        (*_learn(torch.randn(K, p.H, M, 2), _exponents(p.H, M)), y),
+        (*_trained(torch.randn(K, p.H, M, 2), _exponents(p.H, M)), y),
         (1, 0, None),
         lambda x, backend: (ops.cauchy(*x, backend=backend),),
-        arithmetic.cauchy(p),
+        flops.cauchy(p),
     )
 
 
 def _long_conv(p: Problem) -> TensorCase:
     return TensorCase(
-        _learn(torch.randn(p.B, p.L, p.H), torch.randn(1, p.H, p.L)),
+        _trained(torch.randn(p.B, p.L, p.H), torch.randn(1, p.H, p.L)),
         (2, 1),
         lambda x, backend: (ops.long_conv(*x, backend=backend),),
-        arithmetic.long_conv(p),
+        flops.long_conv(p),
     )
 
 
@@ -202,10 +194,10 @@ def _recurrence(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
 def _diagonal_scan(p: Problem) -> TensorCase:
     M = p.N // 2
     return TensorCase(
-        _learn(torch.randn(p.B, p.L, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
+        _trained(torch.randn(p.B, p.L, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
         (2, 1, 0, 0, 1),
         lambda x, backend: ops.diagonal_scan(*x, backend=backend),
-        arithmetic.diagonal_scan(p),
+        flops.diagonal_scan(p),
     )
 
 
@@ -215,7 +207,7 @@ def _ssm_step(p: Problem) -> TensorCase:
         (torch.randn(p.B, p.H), torch.randn(p.B, p.H, M, 2), *_recurrence(p)),
         (1, 1, 0, 0, 1),
         lambda x, backend: ops.ssm_step(*x, backend=backend),
-        arithmetic.diagonal_scan(p),
+        flops.diagonal_scan(p),
         backward=False,
     )
 
@@ -230,12 +222,12 @@ def _layer(p: Problem) -> TensorCase:
         output, _ = functional_call(layers[backend], dict(zip(names, x[1:], strict=True)), (x[0],))
         return (output,)
 
-    parameters = _learn(*layers["auto"].parameters())
+    parameters = _trained(*layers["auto"].parameters())
     return TensorCase(
-        (*_learn(torch.randn(p.B, p.L, p.H)), *parameters),
+        (*_trained(torch.randn(p.B, p.L, p.H)), *parameters),
         (None,) * (1 + len(parameters)),
         call,
-        arithmetic.layer(p, dplr=p.name == "s4-layer"),
+        flops.layer(p, dplr=p.name == "s4-layer"),
     )
 
 
@@ -249,3 +241,7 @@ _MAKERS: dict[str, Callable[[Problem], TensorCase]] = {
     "s4d-layer": _layer,
     "s4-layer": _layer,
 }
+if unknown := OPERATORS.keys() - _MAKERS.keys():
+    raise NotImplementedError(
+        f"No problem is known for {', '.join(sorted(unknown))}; add it to {__name__} and to grid."
+    )

@@ -8,10 +8,13 @@ class Problem:
     """An operator, layer or model at one size.
 
     Attributes:
-        name: of the operator; ``s4d-layer``, ``s4-layer``; ``<model>-<task>-training``, a training step of a
-            benchmark's recipe; ``sashimi-step``, a generated sample.
-        B: batch, H: features, N: state size (N/2 conjugate pairs), L: length; 0 where a size has no meaning.
-        layers: of a model; of SaShiMi at each scale. 0: no model.
+        name: an operator; ``s4d-layer`` or ``s4-layer``; ``<model>-<task>-training``, a training step of a benchmark's
+            recipe; or ``sashimi-step``, a generated sample.
+        B: batch.
+        H: features.
+        N: state size (N/2 conjugate pairs).
+        L: length. B, N or L is 0 if that size has no meaning for the problem.
+        layers: number of layers of a model, of SaShiMi at each scale; 0 for an operator or a layer.
     """
 
     name: str
@@ -32,7 +35,7 @@ _EVERYWHERE = (
     Problem("s4d-layer", 16, 128, 64, 1024),
     Problem("s4-layer", 16, 128, 64, 1024),
     Problem("sashimi-step", 1, 64, 64, 1, layers=8),
-    # The paper's model; its batch is 16.
+    # The model has the paper's size; the paper's batch is 16.
     Problem("s4d-path-x-training", 2, 256, 64, 16384, layers=6),
 )
 
@@ -41,16 +44,18 @@ NAMES = (
     *(f"{model}-{task}-training" for task in ("scifar", "listops") for model in ("s4d", "s4")),
 )
 
-_SWEPT = ("vandermonde", "cauchy", "long_conv", "diagonal_scan", "s4d-layer", "s4-layer")
+#: Problems that are measured at several lengths.
+_AT_SEVERAL_LENGTHS = ("vandermonde", "cauchy", "long_conv", "diagonal_scan", "s4d-layer", "s4-layer")
 
 
 def grid(device: str) -> tuple[Problem, ...]:
-    """The problems of a device of the type ("cpu", "cuda").
+    """Return the problems of a type of device, "cpu" or "cuda".
 
-    Training steps have the width and length of the papers; their batch and layers too on a GPU, while on a CPU, where
-    such a step takes a minute, both are cut.
+    Training steps have the width and the length of the papers. On a GPU they have the papers' batch and layers too; on
+    a CPU, which would need a minute for such a step, batch and layers are cut.
     """
-    sizes = {  # B, H, L, layers
+    # B, H, L, layers
+    sizes = {
         "cpu": {"scifar": (4, 512, 1024, 2), "listops": (8, 128, 2048, 2)},
         "cuda": {"scifar": (50, 512, 1024, 6), "listops": (50, 128, 2048, 8)},
     }[device]
@@ -62,13 +67,15 @@ def grid(device: str) -> tuple[Problem, ...]:
     return (*_EVERYWHERE, *training)
 
 
-def sweep(device: str) -> tuple[Problem, ...]:
-    """Problems of one size at growing length, as the pictures draw them: as much as a device of the type ("cpu",
-    "cuda") does in about a minute with all back ends."""
+def length_sweep(device: str) -> tuple[Problem, ...]:
+    """Return problems of one size at growing length, which the picture shows.
+
+    A device of the type, "cpu" or "cuda", measures them with all back ends in about a minute.
+    """
     B, H, lengths = (4, 32, (256, 1024, 4096, 16384)) if device == "cpu" else (16, 256, (1024, 4096, 16384, 65536))
     problems = []
-    for name in _SWEPT:
-        # Layers hold the activations of a whole batch, and naive scans go sample by sample.
+    for name in _AT_SEVERAL_LENGTHS:
+        # A layer holds the activations of a whole batch, and a naive scan goes sample by sample.
         longest = lengths[-2] if name in ("diagonal_scan", "s4d-layer", "s4-layer") else lengths[-1]
         batch = 0 if name in ("vandermonde", "cauchy") else B
         states = 0 if name == "long_conv" else 64

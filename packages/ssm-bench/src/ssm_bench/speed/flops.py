@@ -1,8 +1,11 @@
-"""Floating point operations of the operators in their fast real forms, and of layers: (forward, backward)."""
+"""Floating point operations of the operators in their fast real forms, and of layers.
+
+Every function returns those of the forward and of the backward pass.
+"""
 
 import math
 
-from ssm_bench.kernel_bench.grid import Problem
+from ssm_bench.speed.grid import Problem
 
 Flops = tuple[float, float]
 
@@ -18,13 +21,13 @@ def vandermonde_transpose(p: Problem) -> Flops:
 
 
 def cauchy(p: Problem, channels: int = 1) -> Flops:
-    """With the numerators of rank 1, at the nodes of a real FFT of L points without the first."""
+    """Count the numerators of rank 1, at the nodes of a real FFT of L points except the first."""
     terms, numerators = p.H * (p.N / 2) * (p.L // 2), 2 * (1 + channels)
     return terms * (10 + 8 * numerators), terms * (16 + 20 * numerators)
 
 
 def long_conv(p: Problem, channels: int = 1) -> Flops:
-    """By transforms of twice the length, those of the batch kept for the backward pass."""
+    """Count transforms of twice the length; the backward pass reuses those of the batch."""
     n, batch, kernel = 2 * p.L, p.B * p.H, channels * p.H
     transforms = (2 * batch + kernel) * 2.5 * n * math.log2(n)
     return transforms + 3 * batch * n, transforms + 7 * batch * n
@@ -36,7 +39,13 @@ def diagonal_scan(p: Problem) -> Flops:
 
 
 def layer(p: Problem, dplr: bool, channels: int = 1) -> Flops:
-    """One layer with a GLU output map, S4's kernel by Cauchy products; ``channels``: 2 where it is bidirectional."""
+    """Count one layer with a GLU output map.
+
+    Args:
+        p: the problem.
+        dplr: whether the kernel is S4's, by Cauchy products; otherwise it is S4D's.
+        channels: 2 for a bidirectional layer, else 1.
+    """
     linear = 4.0 * p.B * p.L * p.H**2
     kernel, convolution = (cauchy if dplr else vandermonde)(p, channels), long_conv(p, channels)
     return kernel[0] + convolution[0] + linear, kernel[1] + convolution[1] + 2 * linear

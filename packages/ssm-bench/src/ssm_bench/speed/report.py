@@ -1,4 +1,4 @@
-"""The rows of a measurement as a file, as a table, and as a summary with a line a problem."""
+"""The rows of a measurement as a file, as a table, and as a summary with one line for each problem."""
 
 import csv
 import dataclasses
@@ -16,14 +16,15 @@ from rich import box
 from rich.table import Table
 
 from ssm_bench.files import write_atomically
-from ssm_bench.kernel_bench.grid import Problem
-from ssm_bench.kernel_bench.measure import Ceiling, Row
-from ssm_bench.kernel_bench.profile import Part
 from ssm_bench.provenance import code_version
+from ssm_bench.speed.grid import Problem
+from ssm_bench.speed.measure import Ceiling, Row
+from ssm_bench.speed.profiler import Part
+from ssm_bench.speed.treatment import treatment
 
 
 def machine(device: torch.device) -> str:
-    """The processor that computes, and how many threads of it, e.g. ``AMD EPYC, 2 threads``."""
+    """Return the name of the processor and the number of threads, e.g. ``AMD EPYC, 2 threads``, or that of the GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
@@ -39,19 +40,22 @@ def _processor() -> str:
 
 
 def setting(device: torch.device) -> tuple[str, ...]:
-    """What figures belong to: machine, torch and precision."""
+    """Return what the figures belong to: machine, torch and precision."""
     return machine(device), f"torch {torch.__version__.split('+')[0]}", "float32"
 
 
 def file_name(device: torch.device, chosen: Sequence[str]) -> str:
-    """The setting, the date, and the chosen names where not all are measured; without an ending:
-    ``amd-epyc-2-threads_torch-2.14.1_float32_2026-01-31``."""
+    """Return the name of the files without an ending, e.g. ``amd-epyc-2-threads_torch-2.14.1_float32_2026-01-31``.
+
+    Args:
+        chosen: the names of the problems if not all are measured; they end the name.
+    """
     words = (re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-") for word in setting(device))
     return "_".join((*words, date.today().isoformat(), *chosen))
 
 
 def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
-    """The rows, each with the ceilings it is compared with (1e9 a second) and the version of the code."""
+    """Write the rows, each with the ceilings that it is compared with (in 1e9 a second) and the version of the code."""
     same = {"ceiling_gflops": top.arithmetic / 1e9, "ceiling_gbytes": top.bandwidth / 1e9, "code": _code()}
     text = io.StringIO()
     names = [each.name for each in dataclasses.fields(Row)]
@@ -66,12 +70,12 @@ def write_csv(rows: Sequence[Row], top: Ceiling, path: Path) -> None:
 
 @cache
 def _code() -> str:
-    """The version as the measurement begins: a checkout may move on meanwhile."""
+    """Return the version at the first call: the checkout may change while the measurement runs."""
     return code_version()
 
 
 def details(rows: Sequence[Row], title: str) -> Table:
-    """The rows in a table for the terminal, a section for each problem."""
+    """Return a table of the rows for the terminal, with a section for each problem."""
     table = _table(title)
     for name in ("Problem", "B,H,N,L", "By", "Work"):
         table.add_column(name)
@@ -96,19 +100,18 @@ def details(rows: Sequence[Row], title: str) -> Table:
 
 
 _SHORT = {"forward+backward": "f.+b.", "forward": "f.", "training step": "step"}
-_OURS = ("torch", "cuda", "auto")
 SUMMARY = (
-    "Forward and backward pass where a problem has both; a whole training step; of sashimi-step one sample, with "
-    "samples a second. naive: the formula; of a layer or model, direct kernel sums and FFTs under plain autograd, or "
-    "steps block by block. ours: the fastest that auto may take, or a layer or model as it comes; × naive and what "
-    "follows are its. peak: its share of the machine's arithmetic (a) or bandwidth (b), whichever is larger. MiB: of "
-    "torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process that does nothing but "
-    "ours, Python and torch included. error: that of ours over naive's."
+    "Times are those of forward and backward pass if a problem has both, of a whole training step, or of one sample "
+    "(sashimi-step, with samples a second). naive: the formula; for a layer or model, direct kernel sums and FFTs "
+    "under plain autograd, or steps block by block. ours: the fastest back end that auto may take, or the layer or "
+    "model as it is; the columns from × naive on belong to it. peak: its share of the machine's arithmetic (a) or bandwidth "
+    "(b), whichever is larger. MiB: torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process "
+    "that runs ours alone, with Python and torch. error: the error of ours over that of naive."
 )
 
 
 def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Head and lines of the table that has one line for each problem."""
+    """Return the head and the lines of the table that has one line for each problem."""
     with_cuda = any(row.backend == "cuda" for row in rows)
     times = [each for each in ("naive", "keops", *(["torch", "tensor-cores"] if with_cuda else [])) if _any(rows, each)]
     with_resident = any(not math.isnan(row.resident_mib) for row in rows)
@@ -116,7 +119,7 @@ def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     for problem in dict.fromkeys(row.problem for row in rows):
         found = [row for row in rows if row.problem == problem]
         by = {row.backend: row for row in found if row.work == found[0].work}
-        ours = min((by[each] for each in _OURS if each in by), key=lambda row: row.median_ms, default=None)
+        ours = min((by[each] for each in by if treatment(each).ours), key=lambda row: row.median_ms, default=None)
         if ours is None:
             continue
         naive, ratio = by.get("naive"), ours.error / ours.naive_error if ours.naive_error else math.nan
@@ -130,7 +133,7 @@ def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def as_rich(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
-    """A summary for the terminal."""
+    """Return a summary for the terminal."""
     table = _table("Summary", SUMMARY)
     for i, name in enumerate(head):
         table.add_column(name, justify="left" if i < 2 else "right")
@@ -140,14 +143,14 @@ def as_rich(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
 
 
 def write_markdown(head: Sequence[str], lines: Iterable[Sequence[str]], title: str, path: Path) -> None:
-    """A summary for a README."""
+    """Write a summary for a README."""
     rule = [":--" if i < 2 else "--:" for i in range(len(head))]
     table = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
     write_atomically(path, f"{title}; code {_code()}.\n\n{table}\n\n{SUMMARY}\n")
 
 
-def profile_table(problem: Problem, parts: Sequence[Part]) -> Table:
-    """The parts of a training step."""
+def step_table(problem: Problem, parts: Sequence[Part]) -> Table:
+    """Return a table of the parts of a training step."""
     whole = sum(part.milliseconds for part in parts)
     table = _table(f"{problem.name} ({_size(problem)}): {short(whole)} ms")
     table.add_column("Kind of work", no_wrap=True)
@@ -161,7 +164,7 @@ def profile_table(problem: Problem, parts: Sequence[Part]) -> Table:
 
 
 def _size(p: Problem) -> str:
-    """``B,H,N,L``, then the layers of a model."""
+    """Return ``B,H,N,L``, then the number of layers of a model."""
     sizes = ",".join(str(size) if size else "-" for size in (p.B, p.H, p.N, p.L))
     return f"{sizes} ×{p.layers}" if p.layers else sizes
 
@@ -192,7 +195,7 @@ def _share(share: float) -> str:
 
 
 def short(number: float) -> str:
-    """Three digits, and whole numbers from 1000 on; nothing for what is not known."""
+    """Return three digits, a whole number from 1000 on, and an empty text for nan."""
     if math.isnan(number):
         return ""
     return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
