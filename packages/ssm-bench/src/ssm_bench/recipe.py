@@ -255,7 +255,10 @@ def _dataset(options: Mapping[str, Any]) -> Dataset:
 
     name = options["name"]
     if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
+        raise unknown("data set", str(name), DATASETS)
+    limit = options.get("limit")
+    if isinstance(limit, Mapping) and any(isinstance(size, bool) for size in limit.values()):
+        raise UserError(f"data.limit={limit!r} must hold whole numbers.")
     return build(DATASETS[name], {key: value for key, value in options.items() if key != "name"}, "data.")
 
 
@@ -295,6 +298,8 @@ def build(cls: Any, values: Any, prefix: str, kind: str = "recipe key") -> Any:
             # A check of the dataclass itself, which is a whole sentence.
             raise UserError(str(first["ctx"]["error"])) from error
         key = prefix + ".".join(map(str, first["loc"][:1])) if first["loc"] else prefix.rstrip(".")
+        if first["type"] == "missing":
+            raise UserError(f"{key} is missing; it has no default.") from error
         raise UserError(f"{key}={first['input']!r} is not valid: {first['msg'].rstrip('.')}.") from error
 
 

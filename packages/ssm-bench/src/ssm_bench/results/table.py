@@ -120,7 +120,7 @@ def _own(benchmark: Benchmark, scale: str, records: Iterable[Record]) -> list[Re
 def _rows(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
     """Return title -> task -> the runs of one recipe, one a seed.
 
-    Most rows are called by model and words. If a model and its words stand for several recipes of a task (their file was
+    Most rows are called by model and words. If a model and its words stand for several recipes of a task (its file was
     edited between the runs, say), the newest recipe has that name, and the others add what differs.
     """
     named: dict[tuple[str, str], dict[str, dict[str, list[Record]]]] = defaultdict(
