@@ -263,3 +263,28 @@ def test_a_temporary_folder_that_is_too_long_is_named(tmp_path):
         pytest.skip("the folder of this test has too long a path itself")
     assert read(possible) == "400\n"
     assert f"has {possible + 1} characters, and at most {possible} are possible. Set TMPDIR" in read(possible + 1)
+
+
+SMALL = {"train": 70, "val": 20, "test": 20}
+
+
+def read_by(dataset, cache, workers):
+    prepared = dataset.prepare(Place(None, cache), progress=False)
+    found = []
+    for split, epochs in (("train", (0, 3)), ("test", (0,))):
+        made = loader(prepared, split, 8, seed=7, workers=workers)
+        for epoch in epochs:
+            made.batch_sampler.set_epoch(epoch)
+            found.extend(made)
+    return found
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_two_machines_read_the_same(name, tmp_path):
+    options = {"l_max": 3} if DATASETS[name].__mro__[1].__name__ in ("Corpus", "WikiText103", "Enwik8") else {}
+    dataset = DATASETS[name](miniature=True, limit=SMALL, **options)
+    first, second = read_by(dataset, tmp_path / "first", 0), read_by(dataset, tmp_path / "second", 2)
+    assert len(first) == len(second) >= 4
+    for ours, theirs in zip(first, second, strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            assert (mine is None and other is None) or torch.equal(mine, other)
