@@ -14,6 +14,8 @@ from ssm_bench.catalog import SCALES, ModelName, benchmarks, models
 from ssm_bench.config import OptimizerConfig, Recipe, SchedulerConfig, TrainerConfig
 from ssm_bench.errors import UserError
 from ssm_bench.fit import find_fit, interface
+from ssm_bench.plan import make_plan
+from ssm_bench.plan import make_plan
 from ssm_bench.recipe import as_dict, as_yaml, compose_data, compose_recipe, recipe_hash, values
 from ssm_bench.training.losses import target_sums
 from ssm_bench.training.module import TrainingModule
@@ -234,7 +236,7 @@ def test_of_several_words_for_one_key_the_last_counts_and_alone_is_recorded() ->
 
 
 def test_a_word_that_a_later_one_hides_is_refused() -> None:
-    with pytest.raises(UserError, match="'data.limit.train=50' has no effect"):
+    with pytest.raises(UserError, match=r"'data\.limit\.train=50' has no effect"):
         compose("listops", words=("data.limit.train=50", "data.limit={val:20}"))
     with pytest.raises(UserError, match="leave one out"):
         make_plan(LRA, ["s4d"], ["listops"], "smoke", [0], ["seed=1"])
