@@ -15,7 +15,6 @@ from ssm_bench.config import OptimizerConfig, Recipe, SchedulerConfig, TrainerCo
 from ssm_bench.errors import UserError
 from ssm_bench.fit import find_fit, interface
 from ssm_bench.plan import make_plan
-from ssm_bench.plan import make_plan
 from ssm_bench.recipe import as_dict, as_yaml, compose_data, compose_recipe, recipe_hash, values
 from ssm_bench.training.losses import target_sums
 from ssm_bench.training.module import TrainingModule

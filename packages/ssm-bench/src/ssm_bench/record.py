@@ -109,15 +109,15 @@ def read_record(file: Path) -> Record:
     from pydantic import ValidationError
 
     data = file.read_bytes()
+    newer = _schema(data)
+    if newer > SCHEMA:
+        raise RecordError(
+            f"{file} has record schema {newer}, and this version reads schemas up to {SCHEMA}; update the code to "
+            "read it."
+        )
     try:
         return _adapter().validate_json(data)
     except ValidationError as error:
-        newer = _schema(data)
-        if newer > SCHEMA:
-            raise RecordError(
-                f"{file} has record schema {newer}, and this version reads schemas up to {SCHEMA}; update the code to "
-                "read it."
-            ) from None
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise RecordError(
