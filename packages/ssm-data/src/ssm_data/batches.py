@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from multiprocessing.connection import arbitrary_address
+from multiprocessing.connection import arbitrary_address  # type: ignore[attr-defined]
 from typing import Any
 
 import numpy as np

@@ -8,6 +8,8 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 MOST_STEPS = 10_000_000  # longest sequence, or largest vocabulary, that an option may ask for
 
 
@@ -26,7 +28,7 @@ class Range:
     below: float = math.inf
 
     def __contains__(self, value: object) -> bool:
-        if not isinstance(value, Real):
+        if not isinstance(value, int | float | np.number):
             return False
         return bool(self.least <= value <= self.most and self.above < value < self.below)
 
@@ -50,7 +52,7 @@ def check(options: Any) -> None:
     Raises:
         ValueError: a value is out of range or has another type.
     """
-    hints = _hints(type(options))
+    hints = _hints(type(options))  # type: ignore[arg-type]
     for field in fields(options):
         hint = hints[field.name]
         if (fault := _fault(getattr(options, field.name), hint)) is not None:
