@@ -324,3 +324,15 @@ def test_without_launches_or_slurm_it_says_so(
     assert main([*command, "--slurm", "--workers", "2"]) == 2
     assert main([*command, "--workers", "0"]) == 2
     assert not list(work.iterdir())
+
+
+def test_a_cell_that_diverged_is_told_from_one_that_is_done(launch: Callable[[bool], Launched]) -> None:
+    launched = launch(False)
+    for index, content in enumerate(({"outcome": "done"}, {"outcome": "diverged", "reason": "The loss is nan."})):
+        folder = launched.run_folder(index)
+        folder.mkdir(parents=True)
+        content["hash"] = folder.name.rpartition("-")[2]
+        (folder / "record.json").write_text(json.dumps(content))
+    jobs = find_jobs(Path("runs"))
+    assert [(job.state, job.note) for job in jobs[:2]] == [("done", ""), ("diverged", "The loss is nan.")]
+    assert not jobs[1].active

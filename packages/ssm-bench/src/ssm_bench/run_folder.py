@@ -88,6 +88,12 @@ def is_done(folder: Path) -> bool:
     return isinstance(content, dict) and folder.name.endswith(f"-{content.get('hash')}")
 
 
+def reason_of_divergence(folder: Path) -> str:
+    """Return why a finished run has no result; empty if it has one."""
+    content = read_json(folder / RECORD)
+    return content.get("reason", "") if content.get("outcome") == "diverged" else ""
+
+
 def is_unfinished(folder: Path) -> bool:
     """Return whether the run was started and can be resumed."""
     return not is_done(folder) and any((folder / name).is_file() for name in (LAST, PREVIOUS))

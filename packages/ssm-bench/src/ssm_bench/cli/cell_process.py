@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("told to stop; the cell goes on when it is started again.")
         return AGAIN
     console.print(outcome.line, markup=False, soft_wrap=True)
-    return DONE if outcome.record is not None else FAILED
+    return FAILED if outcome.failed else DONE
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ STYLES: dict[State, str] = {
     "queued": "dim",
     "running": "cyan",
     "done": "green",
+    "diverged": "red",
     "failed": "red",
     "stopped": "yellow",
     "cancelled": "dim",

@@ -12,10 +12,10 @@ from typing import Literal
 from ssm_bench.launch.launched import Launched
 from ssm_bench.launch.slurm_queue import Queue, read_queue
 from ssm_bench.process_identity import is_running
-from ssm_bench.run_folder import LOG, is_done
+from ssm_bench.run_folder import LOG, is_done, reason_of_divergence
 from ssm_bench.status import Status
 
-State = Literal["queued", "running", "done", "failed", "stopped", "cancelled"]
+State = Literal["queued", "running", "done", "diverged", "failed", "stopped", "cancelled"]
 #: A process on another machine that has written no status for this long counts as gone.
 SILENCE_SECONDS = 600.0
 #: Clocks of two machines may differ by this much.
@@ -27,8 +27,8 @@ class Job:
     """The present state of a launched cell.
 
     Attributes:
-        state: ``queued``, ``running``, ``done``, ``failed``; ``stopped``: a local launch that was interrupted;
-            ``cancelled``.
+        state: ``queued``, ``running``, ``done``, ``failed``; ``diverged``: the record says so, there is no result;
+            ``stopped``: a local launch that was interrupted; ``cancelled``.
         slurm: its SLURM job; empty for a local launch, and if nobody knows the job.
         note: why it waits, where it runs, or why it failed.
     """
@@ -83,7 +83,8 @@ def _job(launched: Launched, index: int, queue: Queue) -> Job:
 
 def _state(launched: Launched, folder: Path, status: Status | None, job: str, queue: Queue) -> tuple[State, str]:
     if is_done(folder):
-        return "done", ""
+        reason = reason_of_divergence(folder)
+        return ("diverged", reason) if reason else ("done", "")
     if status is not None and status.state == "running" and _runs(status, queue):
         return "running", f"{status.job} {status.host}".strip()
     entry = queue.get(job)
