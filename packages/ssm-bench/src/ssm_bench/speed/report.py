@@ -104,9 +104,9 @@ SUMMARY = (
     "Times are those of forward and backward pass if a problem has both, of a whole training step, or of one sample "
     "(sashimi-step, with samples a second). naive: the formula; for a layer or model, direct kernel sums and FFTs "
     "under plain autograd, or steps block by block. ours: the fastest back end that auto may take, or the layer or "
-    "model as it is; the columns from × naive on belong to it. peak: its share of the machine's arithmetic (a) or bandwidth "
-    "(b), whichever is larger. MiB: torch's allocator above inputs and parameters, naive → ours. RSS: MiB of a process "
-    "that runs ours alone, with Python and torch. error: the error of ours over that of naive."
+    "model as it is; the columns from × naive on belong to it. peak: its share of the machine's arithmetic (a) or "
+    "bandwidth (b), whichever is larger. MiB: torch's allocator above inputs and parameters, naive → ours. RSS: MiB "
+    "of a process that runs ours alone, with Python and torch. error: the error of ours over that of naive."
 )
 
 
