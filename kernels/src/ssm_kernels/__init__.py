@@ -1,7 +1,8 @@
-"""CUDA C++ kernels for state space models, compiled at run time by NVRTC: no toolchain, no setup step.
+"""CUDA C++ kernels for state space models. NVRTC compiles them at run time: no toolchain and no setup step is needed.
 
-``available()`` says whether they can run here; ``vandermonde``, ``cauchy``, ``diagonal_scan`` and ``chunked_scan``, the
-same on tensor cores, are torch custom operators with backward passes. Complex tensors are real ones with a trailing 2.
+:func:`available` says whether they can run here. ``vandermonde``, ``cauchy``, ``diagonal_scan`` and ``chunked_scan``,
+which is the scan on tensor cores, are custom operators of torch with backward passes. Complex tensors are real ones
+whose last axis holds real and imaginary part.
 """
 
 from ssm_kernels.ops.cauchy import cauchy

@@ -1,4 +1,4 @@
-"""CUDA C++ to machine code: NVRTC, and a cache of its results on disk. Needs no GPU."""
+"""Compile CUDA C++ to machine code with NVRTC, and cache the results on disk. No GPU is needed."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Unit:
-    """A CUDA source file with values for its compile-time constants (``THREADS`` comes by itself)."""
+    """A CUDA source file with values for its compile-time constants; ``THREADS`` is added automatically."""
 
     source: str
     constants: tuple[tuple[str, int], ...]
@@ -34,21 +34,25 @@ class CompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """Machine code for one architecture, and what the assembler reported (registers, spills)."""
+    """Machine code for one architecture, and what the assembler reported: registers, spills."""
 
     cubin: bytes
     log: str
 
 
 def cache_directory() -> Path:
-    """``SSM_KERNELS_CACHE``, or ``ssm-kernels`` in the user's cache directory."""
+    """Return ``SSM_KERNELS_CACHE``, or ``ssm-kernels`` in the user's cache directory."""
     if chosen := os.environ.get("SSM_KERNELS_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ssm-kernels"
 
 
 def nvrtc_call(function, *arguments):
-    """Calls an NVRTC function; returns its result, or the tuple of several, without the status."""
+    """Call an NVRTC function and return its result, or a tuple of several results, without the status.
+
+    Raises:
+        CompileError: the status is an error.
+    """
     from cuda.bindings import nvrtc
 
     status, *results = function(*arguments)
@@ -66,7 +70,7 @@ def nvrtc_version() -> tuple[int, int]:
 
 @cache
 def supported_architectures() -> tuple[str, ...]:
-    """The architectures that the installed NVRTC compiles for, e.g. ``("sm_75", ..., "sm_120")``."""
+    """Return the architectures that the installed NVRTC compiles for, such as ``("sm_75", ..., "sm_120")``."""
     from cuda.bindings import nvrtc
 
     return tuple(f"sm_{number}" for number in nvrtc_call(nvrtc.nvrtcGetSupportedArchs))
@@ -84,7 +88,11 @@ def headers() -> dict[str, str]:
 
 
 def compile_unit(unit: Unit, architecture: str) -> Compiled:
-    """Compiles for an architecture such as ``"sm_90"``. Raises CompileError with NVRTC's log."""
+    """Compile a unit for an architecture such as ``"sm_90"``.
+
+    Raises:
+        CompileError: NVRTC refused the source; the message ends with its log.
+    """
     from cuda.bindings import nvrtc
 
     included = headers()
@@ -112,14 +120,14 @@ def compile_unit(unit: Unit, architecture: str) -> Compiled:
 
 
 def cache_entry(unit: Unit, architecture: str) -> Path:
-    """Where the machine code is kept. The name changes with sources, options, architecture and NVRTC."""
+    """Return the path of the cached machine code. It depends on sources, options, architecture and NVRTC."""
     identity = [(SOURCES / unit.source).read_text(), headers(), options(unit, architecture), nvrtc_version()]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return cache_directory() / f"{Path(unit.source).stem}-{architecture}-{digest[:32]}.cubin"
 
 
 def load_entry(entry: Path) -> bytes | None:
-    """The machine code in a cache entry; None if there is none or its checksum is wrong."""
+    """Return the machine code of a cache entry; None if there is no entry or its checksum is wrong."""
     try:
         content = entry.read_bytes()
     except FileNotFoundError:
@@ -129,7 +137,7 @@ def load_entry(entry: Path) -> bytes | None:
 
 
 def store_entry(entry: Path, cubin: bytes) -> None:
-    """Writes beside the entry, then renames: other processes see a whole entry or none."""
+    """Write beside the entry and rename, so that other processes see a whole entry or none."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=entry.parent, prefix=entry.stem, suffix=".tmp")
     try:
@@ -142,7 +150,7 @@ def store_entry(entry: Path, cubin: bytes) -> None:
 
 
 def cubin(unit: Unit, architecture: str) -> bytes:
-    """Machine code from the cache, compiled and stored if it is not there or damaged."""
+    """Return machine code from the cache; compile and store it if it is absent or damaged."""
     entry = cache_entry(unit, architecture)
     stored = load_entry(entry)
     if stored is not None:

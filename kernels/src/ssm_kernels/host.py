@@ -1,6 +1,6 @@
-"""The kernels on the CPU: the same CUDA sources, built by the system's C++ compiler and run thread by thread.
+"""The kernels on the CPU: the same CUDA sources, built by the C++ compiler of the system and run thread by thread.
 
-For tests of arithmetic, indexing and barriers where there is no GPU. It is no back end: it is slow.
+This tests arithmetic, indexing and barriers without a GPU. It is slow, and no back end uses it.
 """
 
 import ctypes
@@ -20,19 +20,23 @@ from ssm_kernels.runtime import Grid
 
 
 def compiler() -> str | None:
-    """The C++ compiler: ``CXX``, else g++, else clang++; None if there is none."""
+    """Return the C++ compiler: ``CXX``, otherwise g++, otherwise clang++; None if there is none."""
     candidates = (os.environ.get("CXX"), "g++", "clang++")
     return next((path for name in candidates if name and (path := shutil.which(name))), None)
 
 
 def kernels(unit: Unit) -> list[str]:
-    """Names of the kernels in a unit's source."""
+    """Return the names of the kernels in the source of a unit."""
     return re.findall(r"^KERNEL (\w+)\(", (SOURCES / unit.source).read_text(), re.MULTILINE)
 
 
 @cache
 def build(unit: Unit) -> ctypes.PyDLL:
-    """Builds a unit and loads it. Raises CompileError with the compiler's log."""
+    """Build a unit and load it.
+
+    Raises:
+        CompileError: the compiler refused the source; the message ends with its log.
+    """
     found = compiler()
     if found is None:
         raise CompileError("The host build needs a C++ compiler: install g++ or clang++, or set CXX.")
@@ -52,15 +56,19 @@ def build(unit: Unit) -> ctypes.PyDLL:
         )
         if result.returncode != 0:
             raise CompileError(f"{found} cannot build {unit.source}:\n{result.stderr}")
-        return ctypes.PyDLL(str(library))  # holds the interpreter lock: the emulated block is global state
+        # PyDLL keeps the interpreter lock, because the emulated block is global state.
+        return ctypes.PyDLL(str(library))
 
 
 def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int], *, descending: bool = False) -> None:
-    """Runs a kernel on CPU tensors (see ``runtime.Launch``).
+    """Run a kernel on CPU tensors; see ``runtime.Launch``.
 
-    Between two barriers of the block its warps run one after another, and between two exchanges or barriers of a
-    warp its lanes, ``descending`` or ascending: a kernel that lacks a barrier gives different results in the two
-    orders. Raises RuntimeError if not all threads reach the same barriers.
+    Between two barriers of the block its warps run one after another. Between two exchanges or barriers of a warp its
+    lanes run one after another, ``descending`` or ascending. A kernel that lacks a barrier gives different results in
+    the two orders.
+
+    Raises:
+        RuntimeError: some threads do not reach the same barriers as the others.
     """
     values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_int(a) for a in arguments]
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))

@@ -1,4 +1,4 @@
-"""Whether the kernels can run here, and their launch on torch's current stream."""
+"""Whether the kernels can run here, and their launch on the current stream of torch."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ Tensors are contiguous and go as pointers, integers as C ``int``."""
 
 
 def architecture(device: torch.device | int | None = None) -> str:
-    """The device's architecture as NVRTC names it, e.g. ``"sm_90"``."""
+    """Return the architecture of a device as NVRTC names it, such as ``"sm_90"``."""
     major, minor = torch.cuda.get_device_capability(device)
     return f"sm_{major}{minor}"
 
 
 @cache
 def available() -> tuple[bool, str]:
-    """Whether the CUDA kernels can be compiled and launched here, and a sentence that says so or why not."""
+    """Return whether the CUDA kernels can be compiled and launched here, and a sentence that says why or why not."""
     try:
         from cuda.bindings import driver  # noqa: F401
 
@@ -44,7 +44,7 @@ def available() -> tuple[bool, str]:
 
 
 def driver_call(function, *arguments):
-    """Calls a driver function of ``cuda.bindings`` and returns its result without the status."""
+    """Call a driver function of ``cuda.bindings`` and return its result without the status."""
     from cuda.bindings import driver
 
     status, *results = function(*arguments)
@@ -55,7 +55,7 @@ def driver_call(function, *arguments):
 
 @cache
 def primary_context(device: int):
-    """The context that torch uses on a device."""
+    """Return the context that torch uses on a device."""
     from cuda.bindings import driver
 
     return driver_call(driver.cuDevicePrimaryCtxRetain, driver_call(driver.cuDeviceGet, device))
@@ -63,7 +63,7 @@ def primary_context(device: int):
 
 @cache
 def load_module(unit: Unit, device: int):
-    """The unit's machine code in the context of the device, which must be current."""
+    """Return the machine code of a unit in the context of the device, which must be the current one."""
     from cuda.bindings import driver
 
     return driver_call(driver.cuModuleLoadData, cubin(unit, architecture(device)))
@@ -77,14 +77,15 @@ def load_kernel(unit: Unit, kernel: str, device: int):
 
 
 def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int]) -> None:
-    """Launches on the current stream of the tensors' device (see ``Launch``). Does not wait."""
+    """Launch on the current stream of the tensors' device, see ``Launch``, without waiting for the result."""
     from cuda.bindings import driver
 
     values = tuple(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
     types = tuple(ctypes.c_void_p if isinstance(a, Tensor) else ctypes.c_int for a in arguments)
     with torch.cuda.device(next(argument.device for argument in arguments if isinstance(argument, Tensor))):
         device = torch.cuda.current_device()
-        if not int(driver_call(driver.cuCtxGetCurrent)):  # a thread in which torch has not worked yet, as autograd's
+        # A thread has no context until torch has used the device in it; so it is in threads of autograd.
+        if not int(driver_call(driver.cuCtxGetCurrent)):
             driver_call(driver.cuCtxSetCurrent, primary_context(device))
         function = load_kernel(unit, kernel, device)
         stream = torch.cuda.current_stream().cuda_stream

@@ -1,4 +1,4 @@
-"""The Cauchy product of S4, launched by way of cuda/cauchy.cu."""
+"""The Cauchy product of S4, computed by cuda/cauchy.cu."""
 
 from torch import Tensor
 
@@ -11,18 +11,21 @@ MAX_NUMERATORS = 8
 
 
 def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    """``sum_m v / (i y - w) + conj(v) / (i y - conj(w))``, all numerators in one fused kernel.
+    """Return ``sum_m v / (i y - w) + conj(v) / (i y - conj(w))``; one fused kernel computes all numerators.
 
-    Conjugate pairs are summed in real arithmetic; a node close to a pole loses no precision.
+    Conjugate pairs are summed in real arithmetic. A node close to a pole loses no precision.
 
     Args:
-        v: (K, H, M, 2) complex numerators; any number K.
-        w: (H, M, 2) complex poles, one of each conjugate pair.
-        y: (F,) real: the nodes are i y; magnitudes up to 1e18. It receives no gradient.
+        v: numerators, complex (K, H, M, 2), for any number K.
+        w: poles, complex (H, M, 2), one of each conjugate pair.
+        y: real (F,): the nodes are i y; magnitudes up to 1e18. It receives no gradient.
 
-    Returns: (K, H, F, 2) complex.
+    Returns:
+        Complex (K, H, F, 2).
 
-    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        NotImplementedError: a tensor is not on a CUDA device.
     """
     common.check_float32(v=v, w=w, y=y)
     if v.dim() != 4 or v.shape[1:] != w.shape or w.shape[-1] != 2 or y.dim() != 1 or 0 in (*v.shape, *y.shape):
@@ -31,7 +34,7 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
 
 
 def unit(K: int) -> Unit:
-    """The source, specialised to a number of numerators."""
+    """Return the source, specialised to a number of numerators."""
     return Unit("cauchy.cu", (("TERMS", TERMS), ("NUMERATORS", min(K, MAX_NUMERATORS))))
 
 

@@ -1,4 +1,4 @@
-"""The recurrence of a diagonal SSM on tensor cores, launched by way of cuda/chunk.cu and its companions."""
+"""The recurrence of a diagonal SSM on tensor cores, computed by cuda/chunk.cu and its companions."""
 
 import torch
 from torch import Tensor
@@ -27,22 +27,26 @@ SYSTEM = Unit("chunk_system.cu", ())
 
 
 def chunked_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``, as matrix products on tensor cores.
+    """Run ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]`` as matrix products on tensor cores.
 
-    One pass over the signal, in chunks of 16 samples. A float32 signal is split in two tf32 parts, so that the errors
-    stay those of float32; a bfloat16 one is taken as it is, and all else kept in more digits, so that the errors are
-    those of rounding the result. What 16 does not divide is left to ``diagonal_scan``; such lengths cost a copy.
+    One pass over the signal, in chunks of 16 samples. A float32 signal is split into two tf32 parts, so that the errors
+    stay those of float32. A bfloat16 signal is taken as it is, and all else keeps more digits, so that the errors are
+    those of rounding the result. ``diagonal_scan`` computes the samples that remain if 16 does not divide L; such
+    lengths cost a copy.
 
     Args:
-        u: (B, L, H) real input, float32 or bfloat16.
-        x0: (B, H, M, 2) complex state before the first sample; any M.
-        a_bar: (H, M, 2) complex, of modulus at most about 1.
-        b_bar: (H, M, 2) complex.
-        c: (C, H, M, 2) complex; any number of channels C.
+        u: input, real (B, L, H), float32 or bfloat16.
+        x0: state before the first sample, complex (B, H, M, 2), for any M.
+        a_bar: complex (H, M, 2), of modulus at most about 1.
+        b_bar: complex (H, M, 2).
+        c: complex (C, H, M, 2), for any number of channels C.
 
-    Returns: y (B, L, C, H) real, of the dtype of u, and the state after the last sample (B, H, M, 2).
+    Returns:
+        y, real (B, L, C, H), in the dtype of u; and the state after the last sample, complex (B, H, M, 2).
 
-    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        NotImplementedError: a tensor is not on a CUDA device.
     """
     if u.dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"chunked_scan takes u in float32 or bfloat16, not {u.dtype}; convert it first.")
@@ -54,7 +58,7 @@ def chunked_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor)
 
 
 def whole_and_rest(u: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """All whole chunks, then the samples that are left over."""
+    """Return all whole chunks, and the samples that remain."""
     L = u.shape[1]
     whole = L // SIDE * SIDE
     if whole == L:
@@ -68,7 +72,7 @@ def whole_and_rest(u: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tup
 
 
 def unit(source: str, u: Tensor) -> Unit:
-    """A source, specialised to a signal."""
+    """Return a source, specialised to a signal."""
     pack = ACCESS // u.element_size()
     return Unit(
         source, (("BFLOAT16", int(u.dtype == torch.bfloat16)), ("PACK", pack if u.shape[-1] % pack == 0 else 1))
@@ -76,19 +80,22 @@ def unit(source: str, u: Tensor) -> Unit:
 
 
 def head_blocks(u: Tensor) -> int:
-    """Blocks that cover the heads of a signal."""
+    """Return how many blocks cover the heads of a signal."""
     return blocks(u.shape[-1], SECTOR // u.element_size())
 
 
 def segment_length(u: Tensor) -> int:
-    """Samples of a segment, in whole tiles; L or more where time is not cut."""
+    """Return the samples of a segment, in whole tiles; L or more if time is not cut."""
     B, L, _ = u.shape
     segments = max(1, min(L // TILE, SPLIT * STRANDS // (B * head_blocks(u))))
     return blocks(blocks(L, segments), TILE) * TILE
 
 
 def tables(launch: Launch, a: Tensor, b: Tensor, c: Tensor, kind: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the products take: pairs of tables (H, groups, 2, 256), the response within a chunk (H, 256), and powers."""
+    """Return what the products need.
+
+    These are pairs of tables (H, groups, 2, 256), the response within a chunk (H, 256), and powers.
+    """
     H, M, _ = a.shape
     groups = blocks(M, STATES)
     pairs, taps = a.new_empty(H, groups, 2, TILE), a.new_empty(H, TILE)
@@ -100,7 +107,10 @@ def tables(launch: Launch, a: Tensor, b: Tensor, c: Tensor, kind: int) -> tuple[
 def states(
     launch: Launch, u: Tensor, begin: Tensor, a: Tensor, system: tuple[Tensor, Tensor, Tensor], transposed: bool
 ) -> Tensor:
-    """A new tensor of the states (B, segments, H, M, 2) that the segments start from, in the direction of the scan."""
+    """Return a new tensor of the states at the starts of the segments, complex (B, segments, H, M, 2).
+
+    They are in the direction of the scan.
+    """
     (B, L, H), M, Q = u.shape, a.shape[1], segment_length(u)
     segments = blocks(L, Q)
     if segments == 1:
@@ -115,7 +125,7 @@ def states(
 def outputs(
     launch: Launch, u: Tensor, starts: Tensor, system: tuple[Tensor, Tensor, Tensor], transposed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Outputs (B, L, H) and the last state (B, H, M, 2), from the states of ``states``, which are overwritten."""
+    """Return the outputs (B, L, H) and the last state. The states of :func:`states` are overwritten."""
     B, L, H = u.shape
     segments, M = starts.shape[1], starts.shape[3]
     y = torch.empty_like(u)

@@ -24,7 +24,7 @@ IMPLEMENTATIONS: dict[CustomOpDef, Callable] = {}
 
 
 def operator(name: str, schema: str, implementation: Callable, fake: Callable) -> CustomOpDef:
-    """Registers ``implementation(launch, *arguments)`` as ``ssm_kernels::name`` for CUDA devices."""
+    """Register ``implementation(launch, *arguments)`` as ``ssm_kernels::name`` for CUDA devices."""
     registered = torch.library.custom_op(
         f"ssm_kernels::{name}",
         partial(implementation, runtime.launch),
@@ -38,18 +38,21 @@ def operator(name: str, schema: str, implementation: Callable, fake: Callable) -
 
 
 def emulate_on_cpu() -> None:
-    """Gives the operators CPU kernels: the host build of the same sources (``host``). For tests only."""
+    """Give the operators CPU kernels, the host build of the same sources (:mod:`ssm_kernels.host`).
+
+    This is for tests only.
+    """
     for registered, implementation in IMPLEMENTATIONS.items():
         registered.register_kernel("cpu", partial(implementation, host.launch))
 
 
 def keep_inputs(ctx: Any, inputs: tuple, output: Any) -> None:
-    """For ``register_autograd``: the backward pass receives all tensors among the inputs."""
+    """Keep all tensors among the inputs for the backward pass; an argument of ``register_autograd``."""
     ctx.save_for_backward(*(each for each in inputs if isinstance(each, Tensor)))
 
 
 def gradient(launch: Launch, moments: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """``(dv, dw)`` from the moments (chunks, K, H, M, 4) of coefficients v (K, H, M, 2); see gradient.cu."""
+    """Return ``(dv, dw)`` for the moments (chunks, K, H, M, 4) of coefficients v (K, H, M, 2); see gradient.cu."""
     chunks, K, H, M, _ = moments.shape
     dv, dw = torch.empty_like(v), v.new_empty(H, M, 2)
     grid = (blocks(H * M, THREADS), 1, 1)
@@ -58,7 +61,11 @@ def gradient(launch: Launch, moments: Tensor, v: Tensor) -> tuple[Tensor, Tensor
 
 
 def check_float32(**tensors: Tensor) -> None:
-    """Raises ValueError unless all are float32 on one device."""
+    """Refuse tensors that are not float32 or not on one device.
+
+    Raises:
+        ValueError: a tensor is not.
+    """
     first = next(iter(tensors.values()))
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
@@ -68,21 +75,24 @@ def check_float32(**tensors: Tensor) -> None:
 
 
 def shapes(*tensors: Tensor) -> str:
-    """``(2, 3) and (4,)``."""
+    """Return shapes for a sentence: ``(2, 3) and (4,)``."""
     return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Contiguous and aligned for vector loads, which a slice of a packed tensor may not be."""
+    """Return a tensor that is contiguous and aligned for vector loads, which a slice of a packed tensor may not be."""
     whole = tensor.contiguous()
     return whole if whole.data_ptr() % 16 == 0 else whole.clone()
 
 
 def blocks(size: int, block: int) -> int:
-    """How many blocks cover a size."""
+    """Return how many blocks cover a size."""
     return -(-size // block)
 
 
 def tiles_per_block(tiles: int, rows: int) -> int:
-    """Tiles that one block of a backward pass treats, given the grid's other extent; from shapes alone."""
+    """Return how many tiles one block of a backward pass treats.
+
+    It depends on shapes alone, and on the other extent of the grid.
+    """
     return max(1, min(MAX_TILES, tiles * rows // FULL_GRID))

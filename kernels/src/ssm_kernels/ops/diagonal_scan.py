@@ -1,4 +1,4 @@
-"""The recurrence of a diagonal SSM, launched by way of cuda/scan.cu."""
+"""The recurrence of a diagonal SSM, computed by cuda/scan.cu."""
 
 from collections.abc import Callable
 
@@ -19,21 +19,24 @@ LEAST_SEGMENT = 256
 
 
 def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``, in one fused kernel.
+    """Run ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]`` in one fused kernel.
 
-    For a single sample, and wherever sequences are many, one launch does it all; the states stay in registers.
-    For few and long ones, two more launches find the states at the borders of segments first.
+    A single sample, and many sequences, need one launch; the states stay in registers. If sequences are few and long,
+    two more launches find the states at the borders of segments first.
 
     Args:
-        u: (B, L, H) real input.
-        x0: (B, H, M, 2) complex state before the first sample; any M.
-        a_bar: (H, M, 2) complex, of modulus at most about 1.
-        b_bar: (H, M, 2) complex.
-        c: (C, H, M, 2) complex; any number of channels C.
+        u: input, real (B, L, H).
+        x0: state before the first sample, complex (B, H, M, 2), for any M.
+        a_bar: complex (H, M, 2), of modulus at most about 1.
+        b_bar: complex (H, M, 2).
+        c: complex (C, H, M, 2), for any number of channels C.
 
-    Returns: y (B, L, C, H) real, and the state after the last sample (B, H, M, 2).
+    Returns:
+        y, real (B, L, C, H), and the state after the last sample, complex (B, H, M, 2).
 
-    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        NotImplementedError: a tensor is not on a CUDA device.
     """
     common.check_float32(u=u, x0=x0, a_bar=a_bar, b_bar=b_bar, c=c)
     check_shapes("diagonal_scan", u, x0, a_bar, b_bar, c)
@@ -41,7 +44,11 @@ def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
 
 
 def check_shapes(name: str, u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> None:
-    """Raises ValueError unless the shapes are those of a recurrence."""
+    """Refuse shapes that are not those of a recurrence.
+
+    Raises:
+        ValueError: they are not.
+    """
     if u.dim() != 3 or c.dim() != 4 or 0 in (*u.shape, *c.shape):
         fits = False
     else:
@@ -58,12 +65,12 @@ def check_shapes(name: str, u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor,
 def over_channels(
     scan: Callable[..., tuple[Tensor, Tensor]], u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A scan that takes one channel, c (H, M, 2), for any number of them: outputs (B, L, C, H) and the last state."""
+    """Run a scan that takes one channel, c (H, M, 2), for any number: outputs (B, L, C, H) and the last state."""
     (B, L, H), (C, _, M, _) = u.shape, c.shape
-    if C == 1:  # a step is called once a sample: no needless calls
+    if C == 1:  # a step is called once for each sample, so needless calls count
         y, x = scan(u, x0, a_bar, b_bar, c[0])
         return y.unsqueeze(2), x
-    # Channels are further heads with the same input and state.
+    # Channels become further heads with the same input and state.
     y, x = scan(
         u.unsqueeze(2).expand(B, L, C, H).flatten(2),
         x0.unsqueeze(1).expand(B, C, H, M, 2).flatten(1, 2),
@@ -75,24 +82,27 @@ def over_channels(
 
 
 def unit(M: int) -> Unit:
-    """The source, specialised to a number of states."""
+    """Return the source, specialised to a number of states."""
     return Unit("scan.cu", (("WIDTH", min(WARP, 1 << (M - 1).bit_length())),))
 
 
 def head_blocks(H: int, M: int) -> int:
-    """Blocks that cover the heads of one row of the batch."""
+    """Return how many blocks cover the heads of one row of the batch."""
     return blocks(H, THREADS // dict(unit(M).constants)["WIDTH"])
 
 
 def segment_length(B: int, L: int, H: int, M: int) -> int:
-    """Samples of a segment; L where time is not cut."""
+    """Return the samples of a segment; L if time is not cut."""
     uncut = B * head_blocks(H, M)
     segments = max(1, min(L // LEAST_SEGMENT, CUT // uncut)) if uncut < SPLIT else 1
     return blocks(L, segments)
 
 
 def states(launch: Launch, u: Tensor, begin: Tensor, a: Tensor, b: Tensor, c: Tensor, transposed: bool) -> Tensor:
-    """States (B, segments, H, M, 2) that the segments start from, in the direction of the scan, from ``begin``."""
+    """Return the states at the starts of the segments, complex (B, segments, H, M, 2), from ``begin``.
+
+    They are in the direction of the scan.
+    """
     (B, L, H), M = u.shape, a.shape[1]
     Q = segment_length(B, L, H, M)
     segments = blocks(L, Q)
@@ -105,7 +115,11 @@ def states(launch: Launch, u: Tensor, begin: Tensor, a: Tensor, b: Tensor, c: Te
 
 
 def carry(launch: Launch, begin: Tensor, a: Tensor, ends: Tensor, L: int, Q: int, transposed: bool) -> Tensor:
-    """Turns the ends (B, segments, H, M, 2) of segments of Q samples from rest into the states that they start from."""
+    """Turn the final states of segments that start from zero into the first states of all segments.
+
+    Args:
+        ends: complex (B, segments, H, M, 2), for segments of Q samples; overwritten.
+    """
     B, segments, H, M, _ = ends.shape
     grid = (blocks(B * H * M, THREADS), 1, 1)
     launch(unit(M), "scan_carry", grid, (begin, a, ends, B, H * M, segments, L, Q, transposed))
@@ -115,7 +129,7 @@ def carry(launch: Launch, begin: Tensor, a: Tensor, ends: Tensor, L: int, Q: int
 def outputs(
     launch: Launch, u: Tensor, starts: Tensor, a: Tensor, b: Tensor, c: Tensor, transposed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Outputs (B, L, H) and the last state (B, H, M, 2) from the states that the segments start from."""
+    """Return the outputs (B, L, H) and the last state, for the first states of the segments."""
     (B, L, H), M = u.shape, a.shape[1]
     Q = segment_length(B, L, H, M)
     y, last = u.new_empty(B, L, H), a.new_empty(B, H, M, 2)
@@ -147,7 +161,7 @@ def backward(
 
 
 def scan_operators(name: str, forward: Callable, backward: Callable) -> tuple[CustomOpDef, CustomOpDef]:
-    """A scan of one channel as an operator and its gradient as another."""
+    """Register a scan of one channel as an operator, and its gradient as another."""
     scan = common.operator(
         name,
         "(Tensor u, Tensor x0, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",

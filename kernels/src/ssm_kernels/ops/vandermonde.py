@@ -1,4 +1,4 @@
-"""The kernel of a diagonal SSM, launched by way of cuda/vandermonde.cu."""
+"""The kernel of a diagonal SSM, computed by cuda/vandermonde.cu."""
 
 from torch import Tensor
 
@@ -14,18 +14,21 @@ MAX_LENGTH = 1 << 24
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
-    """``K[c, h, l] = 2 Re sum_m c[c, h, m] exp(a[h, m] l)`` for ``l = 0 .. L-1``, in one fused kernel.
+    """Return ``K[c, h, l] = 2 Re sum_m c[c, h, m] exp(a[h, m] l)`` for ``l = 0 .. L-1``, from one fused kernel.
 
-    The product ``a l`` is carried beyond float32, so that the error does not grow with ``l``.
+    The product ``a l`` has more digits than float32, so that the error does not grow with ``l``.
 
     Args:
-        c: (C, H, M, 2) complex coefficients; any number of rows C.
-        a: (H, M, 2) complex exponents per step.
+        c: coefficients, complex (C, H, M, 2), for any number of rows C.
+        a: exponents of one step, complex (H, M, 2).
         L: length, at most 2^24.
 
-    Returns: (C, H, L) real.
+    Returns:
+        Real (C, H, L).
 
-    Raises: ValueError if shapes, dtype or devices do not fit; NotImplementedError off CUDA devices.
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        NotImplementedError: a tensor is not on a CUDA device.
     """
     common.check_float32(c=c, a=a)
     if c.dim() != 4 or a.dim() != 3 or c.shape[1:] != a.shape or a.shape[-1] != 2 or 0 in c.shape:
@@ -36,7 +39,7 @@ def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
 
 
 def unit(L: int) -> Unit:
-    """The source, specialised to a length."""
+    """Return the source, specialised to a length."""
     rows = min(MAX_ROWS, 1 << (blocks(L, 2 * THREADS) - 1).bit_length())
     return Unit("vandermonde.cu", (("TERMS", TERMS), ("ROWS", rows), ("STEPS", STEPS), ("WARP_ROWS", WARP_ROWS)))
 

@@ -69,7 +69,7 @@ class Entry:
         """
         preset = self.preset
         if isinstance(kernel := options.get("kernel"), str) and kernel in KERNELS:
-            other = set().union(*map(field_types, KERNELS.values())) - field_types(KERNELS[kernel]).keys()
+            other = set().union(*(field_types(each) for each in KERNELS.values())) - field_types(KERNELS[kernel]).keys()
             preset = {name: value for name, value in preset.items() if name not in other}
         return model_from_options(self.model, self.layer, {**preset, **options}, self.name)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ssm_models.config import DiagonalConfig, S4LayerConfig, S4NDLayerConfig, SashimiConfig
+from ssm_models.config.checks import field_types
 from ssm_models.config.flat import layer_from_options
 from ssm_models.config.kernels import DIAGONAL_OPTIONS, KERNELS, is_diagonal
 
@@ -119,7 +120,7 @@ def _idle(options: Mapping[str, Any]) -> set[str]:
 
 def _build(cls: type[Layer], options: dict[str, Any]) -> Layer:
     """Return the layer of flat options; refuse those that we do not have."""
-    known = {"kernel", *(each.name for part in (S4LayerConfig, cls, *KERNELS.values()) for each in fields(part))}
+    known = {"kernel"}.union(*(field_types(part) for part in (S4LayerConfig, cls, *KERNELS.values())))
     unknown = sorted(options.keys() - known)
     if unknown:
         raise ValueError(f"The reference's settings {', '.join(unknown)} have no counterpart here.")

@@ -61,9 +61,13 @@ class Config:
             object.__setattr__(self, name, checked(name, getattr(self, name), hint))
 
 
-@cache
-def field_types(cls: type) -> dict[str, Any]:
+def field_types(cls: Any) -> dict[str, Any]:
     """Return the type of each field of a dataclass, with its range."""
+    return _field_types(cls)
+
+
+@cache
+def _field_types(cls: Any) -> dict[str, Any]:
     hints = get_type_hints(cls, include_extras=True)
     return {each.name: hints[each.name] for each in dataclasses.fields(cls)}
 

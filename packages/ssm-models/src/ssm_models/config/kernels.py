@@ -135,7 +135,7 @@ class SystemConfig(KernelConfig):
     @classmethod
     def without_meaning(cls, options: Mapping[str, Any]) -> dict[str, str]:
         init = options.get("init", cls.init)
-        found = {}
+        found: dict[str, str] = {}
         if not is_diagonal(init):
             found |= dict.fromkeys(DIAGONAL_OPTIONS, f"init={init}")
         if init.rpartition("-")[2] in ("real", "legs", "hippo", "rand", "random"):

@@ -1,9 +1,9 @@
 """Options of SaShiMi."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, cast
 
-from ssm_models.config.checks import Count, Natural, Range, require
+from ssm_models.config.checks import Count, Natural, Range, field_types, require
 from ssm_models.config.flat import layer_from_options, to_options
 from ssm_models.config.kernels import KERNELS, KernelConfig
 from ssm_models.config.layer import Activation
@@ -39,7 +39,7 @@ class SashimiConfig(StackConfig):
         super().__post_init__()
         require(isinstance(self.layer, S4LayerConfig), "The layers of SaShiMi are S4 layers.")
         require(self.s4.kernel.l_max is None, "The scales of SaShiMi have no common kernel length; leave l_max out.")
-        options = {each.name for cls in (S4LayerConfig, *KERNELS.values()) for each in fields(cls)} - {"l_kernel"}
+        options = set().union(*(field_types(cls) for cls in (S4LayerConfig, *KERNELS.values()))) - {"l_kernel"}
         for name in self.center:
             require(name in options, f"center has options of an S4 layer, of which {name} is none.")
         self.at_center()
@@ -59,7 +59,7 @@ class SashimiConfig(StackConfig):
         options = to_options(self.s4)
         length = options.pop("l_kernel", None)
         kernel = KERNELS.get(str(self.center.get("kernel", options["kernel"])), KernelConfig)
-        known = {"kernel", *(each.name for cls in (S4LayerConfig, kernel) for each in fields(cls))}
+        known = {"kernel", *field_types(S4LayerConfig), *field_types(kernel)}
         kept = {name: value for name, value in options.items() if name in known}
         layer = cast(S4LayerConfig, layer_from_options(S4LayerConfig, {**kept, **self.center}))
         if length is None or not layer.kernel.has_length:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ssm_models.config import DenseConfig, DiagonalConfig, DPLRConfig, EMAConfig, FreeConfig
 from ssm_models.kernels.base import Kernel
 from ssm_models.kernels.dense import DenseKernel
+from ssm_models.kernels.diagonal import DiagonalKernel
 from ssm_models.kernels.dplr import DPLRKernel
 from ssm_models.kernels.ema import EMAKernel
 from ssm_models.kernels.free import FreeKernel
@@ -33,7 +34,7 @@ def modes(kernel: SSMKernel) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.view_as_complex(A), torch.view_as_complex(B), torch.view_as_complex(C), dt
 
 
-def diagonal_taps(kernel: SSMKernel, L: int) -> Tensor:
+def diagonal_taps(kernel: DiagonalKernel, L: int) -> Tensor:
     """``2 Re sum_m C B_bar exp(dt A l)``, or the softmax of DSS.
 
     Source: "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), section 3;
