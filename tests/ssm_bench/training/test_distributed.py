@@ -62,7 +62,7 @@ def _kill_within_an_epoch(words: list[str], out: Path) -> None:
     code = "import sys; from ssm_bench.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             assert process.poll() is None, "the run ended before it could be killed"
             for file in out.rglob("last.ckpt"):
@@ -73,7 +73,7 @@ def _kill_within_an_epoch(words: list[str], out: Path) -> None:
                 os.killpg(process.pid, signal.SIGCONT)
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
-    raise AssertionError("no checkpoint was written in two minutes")
+    raise AssertionError("no checkpoint was written in five minutes")
 
 
 #: What child processes import.
@@ -342,7 +342,7 @@ def test_processes_draw_their_own_random_numbers(monkeypatch: pytest.MonkeyPatch
     [
         (["devices=3"], "trainer.batch_size=32 cannot be shared equally by 3 processes"),
         (["devices=4", "nodes=3"], r"12 processes \(devices=4, nodes=3\)"),
-        (["devices=0"], "devices is 0"),
+        (["devices=0"], "devices=0 is not valid"),
     ],
 )
 def test_what_cannot_be_shared_is_refused_before_anything_is_written(words: list[str], named: str) -> None:
