@@ -54,7 +54,10 @@ def test_the_units_cover_every_shape():
         assert {chunked_scan.unit("chunk.cu", signal(H, dtype)) for H in range(1, 40)} <= set(CHUNKED.values())
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100", "sm_120"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["sm_90", *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("sm_80", "sm_100", "sm_120"))],
+)
 @pytest.mark.parametrize("name", UNITS)
 def test_compiles_without_spills(name, architecture):
     if architecture not in KNOWN:
