@@ -97,6 +97,36 @@ WRONG = {
         TASK.replace("families: {s4: {}, s4d: {model: {d_state: 16}}}", "families: [s4]"),
         "families must hold",
     ),
+    "a key twice": ("task", TASK + "title: Other\n", "the key title stands twice"),
+    "a key of a section twice": ("task", TASK.replace("lr: 0.01", "lr: 0.01, lr: 0.1"), "the key lr stands twice"),
+    "scales that are a text": (
+        "benchmark",
+        BENCHMARK.split("scales:")[0] + "scales: mini\n",
+        "scales must be keys and values",
+    ),
+    "a section that is a text": ("task", TASK.replace("data: {name: copying}", "data: copying"), "data must be keys"),
+    "data without a name": ("task", TASK.replace("{name: copying}", "{memory: 8}"), "data has no 'name'"),
+    "a variant of no family": ("task", TASK.rsplit("    families:", 1)[0], r"variants\.wide has no 'families'"),
+    "papers that are a text": (
+        "task",
+        TASK.replace("papers: [s4]", "papers: s4"),
+        r"families\.s4\.papers must be a list",
+    ),
+    "a version that is no number": (
+        "benchmark",
+        BENCHMARK.replace("version: 3", "version: 3.5"),
+        "version must be a whole",
+    ),
+    "an unknown metric": (
+        "benchmark",
+        BENCHMARK.replace("metric: accuracy", "metric: accurate"),
+        "'accurate'.*accuracy",
+    ),
+    "a flag for a size": (
+        "task",
+        TASK.replace("{name: copying}", "{name: copying, limit: {val: true}}"),
+        "whole numbers",
+    ),
     "a missing version": ("benchmark", BENCHMARK.replace("version: 3", ""), "has no 'version'"),
 }
 
@@ -116,6 +146,12 @@ def test_a_wrong_declaration_is_a_sentence(
         assert len(sentence.splitlines()) == 1
         assert re.search(said, sentence), sentence
     assert files_below(work) == [name for name in files_below(work) if name.startswith("benchmarks/")]
+
+
+def test_a_recipe_without_a_seed_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_benchmark(root, task=TASK.replace("seed: 7", ""))
+    assert main(["show", "throwaway", "--model", "s4d"]) == 2
+    assert capsys.readouterr().err == "bench: seed is missing; it has no default.\n"
 
 
 def test_bytes_that_are_no_text_are_a_sentence(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

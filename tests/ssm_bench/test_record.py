@@ -70,6 +70,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "an unknown key": {"colour": "blue"},
     "a list for a dict": {"recipe": []},
     "a flag for a number": {"seed": True},
+    "an accuracy beyond 1": {"metrics": {"val/accuracy": 0.5, "test/accuracy": 50.0}},
+    "a negative accuracy": {"metrics": {"val/accuracy": -0.5, "test/accuracy": 0.5}},
+    "no validation metric": {"metrics": {"test/accuracy": 0.5}},
+    "an unknown metric": {"metric": "accuracies"},
+    "a sweep over no key of the recipe": {"sweep": ["optimizer.learning_rate"]},
+    "a number beyond floating point": {"peak_memory_bytes": 2**60},
 }
 
 
@@ -89,6 +95,23 @@ def test_a_record_with_a_wrong_value_is_named(change: dict[str, Any], tmp_path: 
     file = tmp_path / "record.json"
     file.write_text(json.dumps(dataclasses.asdict(record()) | change))
     with pytest.raises(RecordError, match="is not a record"):
+        read_record(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"seed": ', '"seed": 1, "seed": ', "the key seed stands twice"),
+        ('"recipe": {', '"recipe": {"lr": 1e999, ', "1e999 is too large"),
+        ('"recipe": {', '"recipe": {"lr": NaN, ', "NaN is no number"),
+    ],
+)
+def test_what_the_parser_lets_pass_is_refused(old: str, new: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    text = json.dumps(dataclasses.asdict(record()))
+    assert text.count(old) >= 1
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(RecordError, match=said):
         read_record(file)
 
 

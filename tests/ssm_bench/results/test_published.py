@@ -45,6 +45,40 @@ def test_every_row_that_a_benchmark_names_is_there(name: str) -> None:
 def test_a_row_that_nobody_published_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "published_root", lambda: tmp_path)
     assert published_rows(LRA) == [], "a benchmark without a file has no published numbers"
-    (tmp_path / "lra.csv").write_text("model,task,value,source\n")
+    (tmp_path / "lra.csv").write_text(",".join(published.COLUMNS) + "\n")
     with pytest.raises(UserError, match="Transformer"):
         published_rows(Benchmark(LRA.folder))
+
+
+ROW = ["lra", "text", "Transformer", "accuracy", "64.27", "", "", "LRA"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (ROW[:-1], "it has 7 columns"),
+        ([*ROW, "more"], "it has 9 columns"),
+        (["scifar", *ROW[1:]], "it is not of lra and accuracy"),
+        (["lra", "txt", *ROW[2:]], "'txt' is no task"),
+        (["lra", "text", "", *ROW[3:]], "it names no model"),
+        ([*ROW[:4], "", *ROW[5:]], "'' is no value"),
+        ([*ROW[:4], "nan", *ROW[5:]], "'nan' is no value"),
+        ([*ROW[:4], "1e999", *ROW[5:]], "'1e999' is no value"),
+        ([*ROW[:4], "6427", *ROW[5:]], "'6427' is no value"),
+        ([*ROW[:4], "-1", *ROW[5:]], "'-1' is no value"),
+        ([*ROW[:5], "low", *ROW[6:]], "'low' is no std"),
+        (ROW, "Transformer has two rows of text"),
+    ],
+)
+def test_a_damaged_row_is_named(cells: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "published_root", lambda: tmp_path)
+    (tmp_path / "lra.csv").write_text("\n".join(map(",".join, [published.COLUMNS, ROW, cells])))
+    with pytest.raises(UserError, match=rf"Line 3 of .*lra\.csv is no published number: {said}"):
+        published_rows(LRA)
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "published_root", lambda: tmp_path)
+    (tmp_path / "lra.csv").write_bytes(b"benchmark,\xff\n")
+    with pytest.raises(UserError, match="is no CSV file in UTF-8"):
+        published_rows(LRA)

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from ssm_bench.errors import UserError, unknown
+from ssm_bench.metrics import METRICS
 
 SCALES = ("paper", "mini", "smoke")
 #: The family of a layer of the user's own.
@@ -23,8 +24,34 @@ CUSTOM = "custom"
 #: Sections that every part of a declaration may have.
 SECTIONS = ("data", "model", "optimizer", "scheduler", "trainer")
 _VALUES = (*SECTIONS, "seed", "must_beat_chance")
-_BENCHMARK_KEYS = ("title", "source", "version", "protocol", "metric", "average", "tasks", "published", "scales")
-_TASK_KEYS = ("title", "data", "training", "families", "variants", "scales")
+_BENCHMARK_TYPES: Mapping[str, type] = {
+    "title": str,
+    "source": str,
+    "version": int,
+    "protocol": str,
+    "metric": str,
+    "average": bool,
+    "tasks": list,
+    "published": list,
+    "scales": dict,
+}
+_TASK_TYPES: Mapping[str, type] = {
+    "title": str,
+    "data": dict,
+    "training": dict,
+    "families": dict,
+    "variants": dict,
+    "scales": dict,
+}
+#: Types of the entries of a part that are no values of the recipe.
+_NOTE_TYPES: Mapping[str, type] = {"source": str, "papers": list}
+_TYPE_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "a list of names",
+    dict: "keys and values",
+}
 _PART_KEYS = {
     "training": ("source", *_VALUES),
     "families": ("source", "papers", *_VALUES),
@@ -159,7 +186,12 @@ class Benchmark:
     @cached_property
     def meta(self) -> Mapping[str, Any]:
         """The content of ``benchmark.yaml``."""
-        return _read(self.folder / "benchmark.yaml", _BENCHMARK_KEYS, required=("title", "version", "metric", "tasks"))
+        file = self.folder / "benchmark.yaml"
+        meta = _read(file, _BENCHMARK_TYPES, required=("title", "version", "metric", "tasks"))
+        if meta["metric"] not in METRICS:
+            raise unknown(f"metric in {file}", meta["metric"], METRICS)
+        _check_parts(file, "scales", meta.get("scales"), (*_PART_KEYS["scales"], "families"))
+        return meta
 
     @property
     def title(self) -> str:
@@ -197,18 +229,15 @@ class Benchmark:
 
     def _task(self, name: str) -> Task:
         file = self.folder / f"{name}.yaml"
-        content = _read(file, _TASK_KEYS, required=("title", "data", "training"))
-        _check_keys(file, "training", content["training"], _PART_KEYS["training"])
+        content = _read(file, _TASK_TYPES, required=("title", "data", "training"))
+        if not isinstance(content["data"].get("name"), str):
+            raise UserError(f"{file}: data has no 'name', that of the data set.")
+        _check_part(file, "training", content["training"], _PART_KEYS["training"])
         for kind in ("families", "variants", "scales"):
-            for part_name, part in _mapping(file, kind, content.get(kind)).items():
-                _check_keys(file, f"{kind}.{part_name}", part, _PART_KEYS[kind])
-                if kind == "variants":
-                    where = f"{kind}.{part_name}.families"
-                    for family, values in _mapping(file, where, part.get("families")).items():
-                        _check_keys(file, f"{where}.{family}", values, _VALUES)
-        for scale in content.get("scales") or {}:
-            if scale not in SCALES:
-                raise unknown(f"scale in {file}", scale, SCALES)
+            _check_parts(file, kind, content.get(kind), _PART_KEYS[kind])
+        for name, variant in (content.get("variants") or {}).items():
+            if not (variant or {}).get("families"):
+                raise UserError(f"{file}: variants.{name} has no 'families', for which it is meant.")
         return Task(file, content)
 
 
@@ -238,19 +267,57 @@ def models() -> Iterator[str]:
     return (name for name in ZOO if canonical(name) == name)
 
 
-def _read(file: Path, keys: Collection[str], required: Collection[str]) -> Mapping[str, Any]:
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads plain YAML, and refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _read(file: Path, types: Mapping[str, type], required: Collection[str]) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise UserError(f"There is no {file}, which benchmark.yaml names as a task.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}.") from None
     content = _mapping(file, "the file", content)
-    _check_keys(file, "", content, keys)
+    _check_keys(file, "", content, types)
     for key in required:
         if not content.get(key):
             raise UserError(f"{file} has no '{key}'.")
+    for key, kind in types.items():
+        _check_type(file, key, content.get(key), kind)
     return content
+
+
+def _check_type(file: Path, where: str, value: Any, kind: type) -> None:
+    right = value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool)))
+    if not right or (kind is list and not all(isinstance(each, str) for each in value or ())):
+        raise UserError(f"{file}: {where} must be {_TYPE_NAMES[kind]}, not {value!r:.80}.")
+
+
+def _check_parts(file: Path, kind: str, parts: Any, keys: Collection[str]) -> None:
+    """Check the families, the variants or the scales of a file, each by the keys that it may have."""
+    for name, part in _mapping(file, kind, parts).items():
+        if kind == "scales" and name not in SCALES:
+            raise unknown(f"scale in {file}", str(name), SCALES)
+        _check_part(file, f"{kind}.{name}", part, keys)
+
+
+def _check_part(file: Path, where: str, part: Any, keys: Collection[str]) -> None:
+    _check_keys(file, where, part, keys)
+    entries = _mapping(file, where, part)
+    for key, kind in _NOTE_TYPES.items():
+        _check_type(file, f"{where}.{key}", entries.get(key), kind)
+    for section in SECTIONS:
+        _mapping(file, f"{where}.{section}", entries.get(section))
+    for family, values in _mapping(file, f"{where}.families", entries.get("families")).items():
+        _check_part(file, f"{where}.families.{family}", values, _VALUES)
 
 
 def _mapping(file: Path, where: str, value: Any) -> Mapping[str, Any]:

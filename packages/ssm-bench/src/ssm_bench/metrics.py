@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ class Metric:
         lower_is_better: of two runs the one with the smaller number is better.
         factor: from a record's number to that of a table.
         decimals: of the table.
+        most: no record has a larger number; the least is 0.
     """
 
     title: str
@@ -24,6 +26,7 @@ class Metric:
     lower_is_better: bool = True
     factor: float = 1.0
     decimals: int = 3
+    most: float = math.inf
 
     @property
     def mode(self) -> Literal["min", "max"]:
@@ -40,7 +43,7 @@ class Metric:
 
 
 METRICS = {
-    "accuracy": Metric("accuracy, per cent", " %", lower_is_better=False, factor=100.0, decimals=2),
+    "accuracy": Metric("accuracy, per cent", " %", lower_is_better=False, factor=100.0, decimals=2, most=1.0),
     "perplexity": Metric("perplexity", decimals=2),
     "bits": Metric("bits per token", " bits"),
     "mse": Metric("mean squared error"),

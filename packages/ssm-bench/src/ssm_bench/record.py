@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,10 +13,13 @@ from typing import Any, ClassVar, Literal
 
 from ssm_bench.errors import UserError
 from ssm_bench.files import as_json, write_atomically
+from ssm_bench.metrics import METRICS
 from ssm_bench.run_folder import RECORD, is_done
 
 #: Version of the form of a record. A reader knows its own version and all before it.
 SCHEMA = 2
+#: Floating point holds every whole number up to this one.
+MOST = 2**53
 
 
 class RecordError(UserError):
@@ -76,8 +80,20 @@ class Record:
     sweep: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.outcome == "done" and f"test/{self.metric}" not in self.metrics:
-            raise ValueError(f"it has no test/{self.metric}")
+        if self.metric not in METRICS:
+            raise ValueError(f"there is no metric {self.metric}")
+        for name in (f"test/{self.metric}", f"val/{self.metric}"):
+            if self.outcome == "done" and name not in self.metrics:
+                raise ValueError(f"it has no {name}")
+            value = self.metrics.get(name, 0.0)
+            # JSON refuses what is not finite.
+            if math.isfinite(value) and not 0 <= value <= METRICS[self.metric].most:
+                raise ValueError(f"{name} cannot be {value}")
+        for key in self.sweep:
+            try:
+                self.setting(key)
+            except (KeyError, TypeError):
+                raise ValueError(f"its recipe has no {key}, which was swept over") from None
 
     @property
     def diverged(self) -> bool:
@@ -116,12 +132,17 @@ def read_record(file: Path) -> Record:
             "read it."
         )
     try:
+        _check_json(data)
         return _adapter().validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise RecordError(
             f"{file} is not a record ({where}: {first['msg']}); restore it, or move it away to run its cell again."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{file} is not a record ({error}); restore it, or move it away to run its cell again."
         ) from None
 
 
@@ -173,6 +194,37 @@ def _adapter() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
+
+
+def _check_json(data: bytes) -> None:
+    """Refuse what the parser of records lets pass: a key that stands twice, and numbers that are not finite or exact.
+
+    Raises:
+        ValueError: the text has such a key or number, or is no JSON.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for key, _ in items:
+            if key in seen:
+                raise ValueError(f"the key {key} stands twice")
+            seen.add(key)
+        return dict(items)
+
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"the number {text} is too large")
+        return value
+
+    def whole(text: str) -> int:
+        if abs(value := int(text)) > MOST:
+            raise ValueError(f"the number {text:.40} is too large")
+        return value
+
+    def constant(text: str) -> None:
+        raise ValueError(f"{text} is no number of JSON")
+
+    json.loads(data, object_pairs_hook=pairs, parse_float=number, parse_int=whole, parse_constant=constant)
 
 
 def _schema(data: bytes) -> int:

@@ -77,7 +77,7 @@ def _rest(record: Record, keys: Sequence[str]) -> str:
         *sections, last = key.split(".")
         node = recipe
         for section in sections:
-            node = node.get(section) or {}
+            node = node.get(section) if isinstance(node, dict) else None
         if isinstance(node, dict):
             node.pop(last, None)
     return json.dumps([recipe, record.data_fingerprint], sort_keys=True)
