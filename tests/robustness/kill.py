@@ -407,17 +407,19 @@ def _report(results: Sequence[Result], argv: Sequence[str] | None) -> str:
         f"`{words}`, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"commit {code_version()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
         "",
-        "Each run was killed with SIGKILL at random moments and started again until it was done. Its record, metrics.csv, "
-        "weights and files were compared with those of an undisturbed run, bit for bit.",
+        "Each run was killed with SIGKILL at random moments and started again until it was done. Its record, "
+        "metrics.csv, weights and files were compared with those of an undisturbed run, bit for bit.",
         "",
-        "| scenario | kills | at start-up | in training | while writing | at the end | all / first / child | runs | differ |",
+        "| scenario | kills | at start-up | in training | while writing | at the end | all / first / child | runs "
+        "| findings |",
         "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for result in results:
         phases = " | ".join(str(result.phases[phase]) for phase in ("start-up", "training", "writing", "end"))
         victims = " / ".join(str(result.victims[victim]) for victim in ("all", "first", "child"))
         lines.append(
-            f"| {result.scenario.name} | {result.kills} | {phases} | {victims} | {result.runs} | {len(result.findings)} |"
+            f"| {result.scenario.name} | {result.kills} | {phases} | {victims} | {result.runs} "
+            f"| {len(result.findings)} |"
         )
     findings = [f"- {result.scenario.name}: {finding}" for result in results for finding in result.findings]
     lines += ["", "## Findings", "", *(findings or ["None."])]
