@@ -1,7 +1,7 @@
-"""The plan as SLURM arrays, on a real SLURM of two virtual nodes: what disturbs a run changes nothing of its record.
+"""A plan as SLURM arrays, on a real SLURM of two virtual nodes: whatever interrupts a run, its record is the same.
 
-Runs that are to be disturbed take their time by sleeping, not by computing: a layer waits as long as the environment
-says, which is no part of its recipe.
+A run that a test interrupts must last long enough. Its layer sleeps as long as the variable PACE says, which is no part
+of its recipe.
 """
 
 import json
@@ -47,7 +47,7 @@ import torch
 class Slow(torch.nn.Module):
     def __init__(self, d_model):
         super().__init__()
-        # A bias in front of a batch norm has no gradient but noise, which Adam makes as large as any.
+        # The gradient of a bias before a batch norm is rounding noise, which Adam would scale up to a full step.
         self.mix = torch.nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, u):
@@ -244,7 +244,7 @@ def test_a_failing_cell_disturbs_no_other_and_is_resubmitted_alone(cluster: Clus
 
 def test_two_arrays_over_the_same_cells_do_each_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(benchmarks()["lra"], ["mine.py:Slow"], ["listops"], "smoke", [0, 1], LONG)
-    # As if both had looked before either submitted.
+    # As if both commands had looked before one of them submitted.
     monkeypatch.setattr(slurm_submit, "unlaunched", lambda plan, out: list(plan))
     cluster.profile(setup=["export PACE=0.02"])
     place, runs = Place(None, default_cache()), cluster.folder / "runs"
@@ -261,12 +261,12 @@ def test_two_arrays_over_the_same_cells_do_each_once(cluster: Cluster, monkeypat
 
 def test_two_processes_of_srun_compute_what_one_does(cluster: Cluster) -> None:
     words = ["lra", "--model", "mine.py:Plain", "--task", "listops", "--scale", "smoke", *LONG, "model.dropout=0"]
-    # At their first start they are so slow that the notice to stop comes before they listen.
+    # At their first start the processes sleep, so the stop signal comes before they have installed a handler.
     python, started = cluster.folder / "python", [cluster.folder / f"started{number}" for number in range(2)]
     wait = f'if mkdir "{cluster.folder}/started$SLURM_PROCID" 2>/dev/null; then exec sleep 60; fi'
     python.write_text(f'#!/bin/sh\n{wait}\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    # The virtual nodes have names that nobody resolves.
+    # No name server knows the names of the virtual nodes.
     setup = ["export PACE=0.1", "export MASTER_ADDR=127.0.0.1"]
     cluster.profile(setup=setup, python=str(python))
     cluster.bench(*words, "devices=2", "accelerator=cpu", "--slurm", "profile.yaml")

@@ -108,6 +108,26 @@ def test_of_several_tasks_the_first_alone_asks_for_another_start(
     assert end.value.code == said
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_comes_while_the_cell_process_is_started_asks_for_another_start(
+    number: int, launched: Launched, monkeypatch: pytest.MonkeyPatch, handlers: None
+) -> None:
+    """submitit has its own handlers until then, which would end the job for good."""
+    for each in SIGNALS:
+        signal.signal(each, lambda number, frame: pytest.fail("the handler of submitit"))
+
+    class Interrupted(Supervisor):
+        def __init__(self, launched: Launched, index: int) -> None:
+            signal.raise_signal(number)
+            super().__init__(launched, index)
+
+    monkeypatch.setattr(supervisor_module, "Supervisor", Interrupted)
+    monkeypatch.setattr(supervisor_module.sys, "executable", executable(launched, "import time; time.sleep(60)"))
+    with pytest.raises(SystemExit) as end:
+        run_task(launched.file, 0)
+    assert end.value.code == AGAIN
+
+
 def test_a_cell_that_never_gets_anywhere_fails(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = [Ended(launched, KILL, monkeypatch).wait() for _ in range(FRUITLESS)]
     assert codes == [AGAIN] * (FRUITLESS - 1) + [FAILED]

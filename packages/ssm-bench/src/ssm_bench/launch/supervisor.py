@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 from ssm_bench.launch.launched import Launched
 from ssm_bench.run_folder import LOG
 from ssm_bench.status import Status, begin, fail, is_rank_zero, slurm_job
+from ssm_bench.training.preemption import SIGNALS
 
 #: Exit status of a cell process: the cell is done or another process runs it; it failed by its own fault; it is to be
 #: started again.
@@ -113,9 +115,21 @@ def run_task(plan: Path, index: int) -> None:
 
     If several tasks run the cell, the first alone says whether the cell is to be started again.
     """
+    received: list[int] = []
+    running: list[Supervisor] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for supervisor in running:
+            supervisor.signal(number)
+
+    # Before anything else: the handlers of submitit, which are installed now, would end the job for good.
+    for number in SIGNALS:
+        signal.signal(number, forward)
     supervisor = Supervisor(Launched(plan.parent), index)
-    for number in (signal.SIGUSR2, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: supervisor.signal(number))
+    running.append(supervisor)
+    for number in received:
+        supervisor.signal(number)
     code = supervisor.wait()
     sys.exit(code if is_rank_zero() or code == FAILED else DONE)
 
