@@ -18,6 +18,7 @@ from ssm_models.layers.lru import LRULayer
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.layers.s5 import S5Layer
 from ssm_models.zoo import ZOO
+from ssm_testing.close import assert_close
 from ssm_testing.configs import s4_layer_config
 from torch import Tensor
 
@@ -82,22 +83,11 @@ def run_steps(model: SequenceLayer, u: Tensor, rate: float) -> tuple[Tensor, obj
     return torch.stack(outputs, 1), state
 
 
-def assert_same(actual: object, expected: object, tolerance: float) -> None:
-    if isinstance(expected, tuple):
-        for a, e in zip(actual, expected, strict=True):
-            assert_same(a, e, tolerance)
-        return
-    if expected is None or isinstance(expected, int):
-        assert actual == expected
-        return
-    scale = max(1.0, float(expected.detach().abs().max())) if expected.numel() else 1.0
-    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * scale)
-
-
-def gradients(model: SequenceLayer, u: Tensor, y: Tensor, weights: Tensor) -> list[Tensor]:
-    inputs = [u, *(p for p in model.parameters() if p.requires_grad)]
-    found = torch.autograd.grad((y * weights).sum(), inputs, allow_unused=True)
-    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+def gradients(model: SequenceLayer, u: Tensor, y: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    """The gradients of ``sum(weights * y)`` for the input and the parameters, by name."""
+    inputs = {"input": u, **{name: p for name, p in model.named_parameters() if p.requires_grad}}
+    found = torch.autograd.grad((y * weights).sum(), list(inputs.values()), allow_unused=True)
+    return {name: torch.zeros_like(x) if g is None else g for (name, x), g in zip(inputs.items(), found, strict=True)}
 
 
 def assert_forms_agree(model: SequenceLayer, u: Tensor, bounds: list[int], rate: float) -> None:
@@ -106,14 +96,13 @@ def assert_forms_agree(model: SequenceLayer, u: Tensor, bounds: list[int], rate:
     whole, _ = model(u, rate=rate)
     chunked, chunk_state = run_chunks(model, u, bounds, rate)
     stepped, step_state = run_steps(model, u, rate)
-    assert_same(chunked, whole, 1e-10)
-    assert_same(stepped, whole, 1e-10)
-    assert_same(chunk_state, step_state, 1e-10)
+    assert_close(chunked, whole, 1e-10, "the output of chunks")
+    assert_close(stepped, whole, 1e-10, "the output of steps")
+    assert_close(chunk_state, step_state, 1e-10, "the state")
     weights = torch.randn_like(whole)
     expected = gradients(model, u, whole, weights)
-    for form in (chunked, stepped):
-        for actual, each in zip(gradients(model, u, form, weights), expected, strict=True):
-            assert_same(actual, each, 1e-10)
+    for name, form in {"chunks": chunked, "steps": stepped}.items():
+        assert_close(gradients(model, u, form, weights), expected, 1e-10, f"the gradients of {name}")
 
 
 LENGTHS = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 31, 67, 101])
@@ -165,9 +154,9 @@ def test_one_state_for_all_features(name: str, L: int, dtype: torch.dtype, toler
         whole, _ = model(u, rate=rate)
         chunked, chunk_state = run_chunks(model, u, [1, 5, 36, 700], rate)
         stepped, step_state = run_steps(model, u, rate)
-    assert_same(chunked, whole, tolerance)
-    assert_same(stepped, whole, tolerance)
-    assert_same(chunk_state, step_state, tolerance)
+    assert_close(chunked, whole, tolerance, "the output of chunks")
+    assert_close(stepped, whole, tolerance, "the output of steps")
+    assert_close(chunk_state, step_state, tolerance, "the state")
 
 
 def hippo_rnn(measure: str, gate: str, width: int, d_state: int) -> HiPPORNNLayer:
@@ -245,9 +234,9 @@ def test_in_float32(name: str, L: int, batch: int, width: int, d_state: int, bou
         whole, _ = model(u)
         chunked, chunk_state = run_chunks(model, u, bounds, 1.0)
         stepped, step_state = run_steps(model, u, 1.0)
-    assert_same(chunked, whole, 2e-4)
-    assert_same(stepped, whole, 2e-4)
-    assert_same(chunk_state, step_state, 2e-4)
+    assert_close(chunked, whole, 2e-4, "the output of chunks")
+    assert_close(stepped, whole, 2e-4, "the output of steps")
+    assert_close(chunk_state, step_state, 2e-4, "the state")
 
 
 @pytest.mark.parametrize("name", MIMO)
@@ -308,7 +297,7 @@ def test_a_tied_kernel_is_exact_at_every_length(name: str, L: int) -> None:
     parameters["kernel.C"] = kernel._untied_C(kernel._dplr(1.0), 1.0)
     parameters["kernel.l_kernel"] = torch.tensor(0)
     plain.load_state_dict(parameters)
-    assert_same(kernel(L), plain.kernel(L), 1e-10)
+    assert_close(kernel(L), plain.kernel(L), 1e-10, "the kernel")
     with pytest.raises(RuntimeError, match="tied to the kernel length 0"):
         tied.load_state_dict(parameters)
 

@@ -16,6 +16,7 @@ from ssm_models.config import DiagonalConfig, DPLRConfig, S4LayerConfig
 from ssm_models.kernels.ssm import SSMKernel
 from ssm_models.layers.s4 import S4Layer
 from ssm_models.parameters import TRANSFORMS
+from ssm_testing.close import assert_close
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -74,11 +75,6 @@ def relative_error(actual: Tensor, expected: np.ndarray | Tensor) -> float:
     return float((actual.detach().double() - expected.detach()).abs().max() / expected.detach().abs().max())
 
 
-def assert_close(actual: Tensor, expected: np.ndarray | Tensor, tolerance: float) -> None:
-    error = relative_error(actual, expected)
-    assert error <= tolerance, f"relative error {error:.2e}"
-
-
 @pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
 def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
@@ -93,7 +89,7 @@ def test_kernel(name: str, dtype: torch.dtype) -> None:
         expected = torch.as_tensor(expected).double()
         assert ((kernel - expected).abs() <= 2.0**-24 * (1 + 1e-6) * kernel.abs()).all()
         return
-    assert_close(kernel, expected, case.tolerance)
+    assert_close(kernel, expected, case.tolerance, "the kernel", floor=0)
 
 
 def convolution_with_a_rounded_spectrum(layer: S4Layer) -> Callable[..., Tensor]:
@@ -128,23 +124,23 @@ def test_output_and_gradients(name: str, dtype: torch.dtype, monkeypatch: pytest
     case.layer.kernel.register_forward_hook(lambda *each: (each[2].retain_grad(), taps.append(each[2]))[1])
     y, state = torch.func.functional_call(case.layer, parameters(theirs), (u,))
     assert state is None
-    assert_close(y, case.arrays["y"], case.tolerance)
+    assert_close(y, case.arrays["y"], case.tolerance, "the output", floor=0)
     (y * case.tensor("g")).sum().backward()
     gradients = case.group("grad/")
-    assert_close(u.grad, gradients.pop("u"), case.tolerance)
+    assert_close(u.grad, gradients.pop("u"), case.tolerance, "the gradient of the input", floor=0)
     assert gradients
     resting = case.resting()
     if dtype == torch.float64 and resting.any():
         key = KERNEL + "A_imag"
         weights = F.pad(taps[0].grad, (0, case.config.kernel.l_kernel - taps[0].shape[-1]))
         exact = gradient_in_50_digits(case.layer.kernel, weights, resting)
-        assert_close(theirs[key].grad[resting], exact, 1e-12)
+        assert_close(theirs[key].grad[resting], exact, 1e-12, f"the gradient of {key}", floor=0)
         of_the_array = relative_error(gradients[key][resting], exact)
         assert of_the_array < 1e-7
         assert of_the_array > 1e-9 or GOLDEN != OURS, "the array is exact itself; compare with it"
         gradients[key][resting] = exact
     for key, expected in gradients.items():
-        assert_close(theirs[key].grad, expected, case.tolerance)
+        assert_close(theirs[key].grad, expected, case.tolerance, f"the gradient of {key}", floor=0)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -162,11 +158,11 @@ def test_recurrent_forms(name: str, dtype: torch.dtype) -> None:
     for sample in u.unbind(1):
         y, state = step(sample, state)
         outputs.append(y)
-    assert_close(torch.stack(outputs, 1), expected, case.tolerance)
+    assert_close(torch.stack(outputs, 1), expected, case.tolerance, "the output of steps", floor=0)
     first, carried = layer(u[:, :17], layer.initial_state(len(u)))
     second, carried = layer(u[:, 17:], carried)
-    assert_close(torch.cat((first, second), 1), expected, case.tolerance)
-    assert_close(carried, state.detach(), case.tolerance)
+    assert_close(torch.cat((first, second), 1), expected, case.tolerance, "the output of chunks", floor=0)
+    assert_close(carried, state, case.tolerance, "the state", floor=0)
 
 
 @pytest.mark.parametrize(
@@ -178,10 +174,10 @@ def test_tying_C_to_a_length(name: str) -> None:
     plain = case.make(replace(case.config, kernel=replace(case.config.kernel, l_kernel=None)))
     plain.load_state_dict(parameters(case.group("param/")))
     expected = case.arrays["kernel"]
-    assert_close(plain.kernel(expected.shape[-1]), expected, 1e-9)
+    assert_close(plain.kernel(expected.shape[-1]), expected, 1e-9, "the kernel", floor=0)
     tied = case.make(replace(case.config, kernel=replace(case.config.kernel, l_kernel=None))).kernel
     tied.load_state_dict(plain.kernel.state_dict())
-    assert_close(tied.tied_C(expected.shape[-1]), case.layer.kernel.C, 1e-9)
+    assert_close(tied.tied_C(expected.shape[-1]), case.layer.kernel.C, 1e-9, "C", floor=0)
 
 
 @pytest.mark.parametrize("name", CASES)

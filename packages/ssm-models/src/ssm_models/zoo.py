@@ -132,7 +132,8 @@ _ENTRIES: dict[str, Entry] = {
     "lssl-f": _lssl(lr={"A": 0.0, "B": 0.0, "dt": 0.001}),
     "s4": _s4(S4, kernel="dplr", B_clip=None, init="legs"),
     "s4-fout": _s4(HTTYH, kernel="dplr", B_clip=None, init="fourier"),
-    "s4-legs-fout": _s4(HTTYH, kernel="dplr", B_clip=None, init="hippo"),
+    # Half of the copies start from LegS and half from FouT, so it needs an even number of them.
+    "s4-legs-fout": _s4(HTTYH, "s4-mixture", kernel="dplr", B_clip=None, init="hippo"),
     "dss-exp": _dss(disc="zoh"),
     "dss-softmax": _dss(disc="dss", real_transform="none"),
     "sashimi": _sashimi(),
