@@ -94,10 +94,10 @@ def _wait_for_step(out: Path, steps: int, within: bool, process: subprocess.Pope
     while time.monotonic() < deadline:
         assert process.poll() is None, "the run ended before it could be killed"
         for file in out.rglob("last.ckpt"):
-            reached = torch.load(file, map_location="cpu", weights_only=False)["global_step"]
+            reached = torch.load(file, map_location="cpu", weights_only=True)["global_step"]
             if reached >= steps and bool(reached % 20) == within:
                 os.kill(process.pid, signal.SIGSTOP)
-                reached = torch.load(file, map_location="cpu", weights_only=False)["global_step"]
+                reached = torch.load(file, map_location="cpu", weights_only=True)["global_step"]
                 if bool(reached % 20) == within:
                     return reached
                 os.kill(process.pid, signal.SIGCONT)
