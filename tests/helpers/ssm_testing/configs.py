@@ -3,12 +3,13 @@
 from typing import Any, cast
 
 from ssm_models.config import KernelConfig, S4LayerConfig, S4NDLayerConfig, SashimiConfig, StackConfig
-from ssm_models.config.flat import kernel_from_options, layer_from_options, model_from_options
+from ssm_models.config.flat import layer_from_options, model_from_options
 
 
 def kernel_config(**options: Any) -> KernelConfig:
     """Return the options of a kernel."""
-    return kernel_from_options(options)
+    # Two channels, so that they can share something.
+    return s4_layer_config(channels=2, **options).kernel
 
 
 def s4_layer_config(**options: Any) -> S4LayerConfig:

@@ -19,28 +19,24 @@ Model = TypeVar("Model", bound=Config)
 _PARTS = ("layer", "kernel")
 
 
-def kernel_from_options(options: Mapping[str, Any], label: str = "the kernel") -> KernelConfig:
-    """Return the options of a kernel.
+def layer_from_options(cls: type[LayerConfig], options: Mapping[str, Any], label: str = "the layer") -> LayerConfig:
+    """Return the options of a layer and of its kernel, if it has one.
 
     Args:
-        options: by their names; ``kernel`` chooses the class, ``dplr`` without it.
-        label: what a sentence calls the kernel.
+        cls: class of the layer's options.
+        options: by their names; ``kernel`` chooses the class of the kernel.
+        label: what a sentence calls the layer.
 
     Raises:
         ValueError: there is no such option, or its value is wrong; a sentence.
     """
-    return _build([("kernel", _kernel_class(options, "dplr"))], options, label)
-
-
-def layer_from_options(cls: type[LayerConfig], options: Mapping[str, Any], label: str = "the layer") -> LayerConfig:
-    """Return the options of a layer and of its kernel, if it has one; see :func:`kernel_from_options`."""
     return _build(_chain([("layer", cls)], options), options, label)
 
 
 def model_from_options(
     cls: type[Model], layer: type[LayerConfig], options: Mapping[str, Any], label: str = "the model"
 ) -> Model:
-    """Return the options of a model, of its layers and of their kernels; see :func:`kernel_from_options`."""
+    """Return the options of a model, of its layers and of their kernels; see :func:`layer_from_options`."""
     return _build(_chain([("", cls), ("layer", layer)], options), options, label)
 
 
