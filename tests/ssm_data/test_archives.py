@@ -29,7 +29,7 @@ def test_reads_members(tmp_path, suffix, mode):
 
 
 @pytest.mark.parametrize(("suffix", "mode"), [(".tar.gz", "w:gz"), (".tar.xz", "w:xz"), (".tar", "w")])
-def test_truncated_archive_is_a_sentence(tmp_path, suffix, mode):
+def test_a_truncated_archive_is_refused(tmp_path, suffix, mode):
     content = hashlib.shake_256(b"noise").digest(300_000)
     path = pack(tmp_path / f"set{suffix}", {"1.txt": content, "2.txt": content}, mode)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -37,7 +37,7 @@ def test_truncated_archive_is_a_sentence(tmp_path, suffix, mode):
         list(archives.read_archive(path, "*.txt"))
 
 
-def test_what_is_no_archive_is_a_sentence(tmp_path):
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
     path = tmp_path / "set.tar.gz"
     path.write_bytes(b"not found")
     with pytest.raises(DataError, match="truncated or broken"):

@@ -72,7 +72,7 @@ def test_failed_preparation_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
-def test_full_disk_is_a_sentence(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     def full(writer):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -81,7 +81,7 @@ def test_full_disk_is_a_sentence(tmp_path):
     assert cache.build(tmp_path / "a", {}, write).meta == {"note": "ten"}
 
 
-def test_killed_preparation_is_taken_up(tmp_path):
+def test_a_killed_preparation_can_be_repeated(tmp_path):
     code = (
         "import sys, time, pathlib, numpy as np\n"
         "from ssm_data import cache\n"
@@ -112,7 +112,7 @@ def build_slowly(folder, log):
     assert cache.build(folder, {}, slow).meta == {"note": "ten"}
 
 
-def test_of_two_preparations_at_once_one_does_the_work(tmp_path):
+def test_one_of_several_preparations_does_the_work(tmp_path):
     context = multiprocessing.get_context("fork")
     log = tmp_path / "log"
     processes = [context.Process(target=build_slowly, args=(tmp_path / "a", log)) for _ in range(3)]

@@ -79,7 +79,7 @@ def test_wrong_checksum_is_refused_and_not_kept(tmp_path, server):
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_no_connection_is_a_sentence(tmp_path):
+def test_no_connection_is_reported(tmp_path):
     source = downloads.Published("http://127.0.0.1:1/set.tar.gz", 1234, "0" * 32)
     with pytest.raises(DataError, match=r"set\.tar\.gz \(1,234 bytes\) cannot be downloaded"):
         downloads.download(source, tmp_path, progress=False)
@@ -127,13 +127,13 @@ def test_other_reviews_on_the_hub_are_refused(repository, tmp_path, monkeypatch)
         Text().prepare(Place(None, tmp_path / "prepared"), progress=False)
 
 
-def test_a_repository_that_is_not_there_is_a_sentence(tmp_path, monkeypatch):
+def test_a_missing_repository_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="cannot be had from the hub"):
         downloads.hub(str(tmp_path / "nothing"), "train", ())
 
 
-def test_a_repository_without_the_columns_is_a_sentence(repository):
+def test_a_repository_without_the_columns_is_refused(repository):
     with pytest.raises(DataError, match=r"has no column img and no column fine in train"):
         downloads.hub(str(repository), "train", ("text", "img", "fine"))
 
@@ -162,7 +162,7 @@ class Unsteady(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("fault", ["drops at once", "drops later", "is busy", "sends a page"])
-def test_a_hub_that_fails_is_a_sentence_and_the_original_is_tried(tmp_path, monkeypatch, fault):
+def test_if_the_hub_fails_the_original_is_tried(tmp_path, monkeypatch, fault):
     server = HTTPServer(("127.0.0.1", 0), Unsteady)
     server.fault, server.asked = fault, 0
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -55,7 +55,7 @@ def test_a_changed_folder_is_prepared_anew(tmp_path):
     assert prepare(AudioFolder(l_max=100), tmp_path, tmp_path).spec.sizes == {"train": 18, "val": 1, "test": 3}
 
 
-def test_faults_have_a_sentence(tmp_path):
+def test_missing_and_broken_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"holds no folder beethoven .* https://\S*/krandiash/beethoven"):
         prepare(Beethoven(), tmp_path, tmp_path)
     assert YouTubeMix().status(Place(None, tmp_path)).state == "missing"

@@ -99,7 +99,7 @@ def test_pixels_are_grey_and_standardised(tmp_path):
         assert label == number % 10
 
 
-def test_colours_are_standardised_each(tmp_path):
+def test_each_colour_is_standardised(tmp_path):
     place = Place(write_folder(tmp_path / "data"), tmp_path / "cache")
     prepared = SequentialCIFAR().prepare(place, progress=False)
     assert (prepared.spec.d_input, prepared.spec.l_max) == (3, 1024)

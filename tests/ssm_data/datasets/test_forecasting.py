@@ -71,7 +71,7 @@ def test_stamps_are_the_parts_of_the_date():
     np.testing.assert_allclose(stamps(times), np.array(expected) - 0.5, atol=1e-6)
 
 
-def test_faults_have_a_sentence(tmp_path):
+def test_missing_and_wrong_files_are_named(tmp_path):
     status = Weather().status(Place(tmp_path, tmp_path))
     assert status.state == "missing"
     assert "WTH.csv (35,064 rows) is not in" in status.sentence

@@ -130,7 +130,7 @@ def test_clips_of_training_lie_anywhere_in_a_video(films, tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("_tiny_films")
-def test_films_that_cannot_be_had_are_named(films, tmp_path):
+def test_missing_or_broken_videos_are_named(films, tmp_path):
     cache = tmp_path / "cache"
     (tmp_path / "rar").mkdir()
     (tmp_path / "rar" / "hmdb51_org.rar").write_bytes(b"Rar!")

@@ -155,7 +155,7 @@ def test_a_folder_that_lacks_a_file_is_named(tmp_path):
     ],
 )
 @pytest.mark.parametrize("packed", [True, False])
-def test_what_is_no_idx_file_is_refused(tmp_path, monkeypatch, content, packed):
+def test_a_file_that_is_no_idx_file_is_refused(tmp_path, monkeypatch, content, packed):
     """Even if its checksum were right."""
     file = gzip.compress(content) if packed else content
     path = tmp_path / mnist.names_of("test_labels")[0 if packed else 1]

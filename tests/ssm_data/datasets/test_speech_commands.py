@@ -120,7 +120,7 @@ def test_classes_keep_their_shares():
         np.testing.assert_allclose(counts, share * np.array([1000, 500, 301, 20]), atol=1)
 
 
-def test_coefficients_are_standardised_each(folder, tmp_path):
+def test_each_coefficient_is_standardised(folder, tmp_path):
     prepared = prepare(SpeechCommands10(mfcc=True), folder, tmp_path)
     assert (prepared.spec.l_max, prepared.spec.d_input) == (161, 20)
     x = np.stack([prepared.split("train")[i][0] for i in range(prepared.spec.sizes["train"])])
@@ -186,7 +186,7 @@ def test_dropped_samples_read_zero_and_are_marked(folder, tmp_path):
         ({"go/0.wav": wav(np.zeros(16_000, dtype=np.int16))}, r"141 in train \(not 140\)"),
     ],
 )
-def test_faults_have_a_sentence(tmp_path, change, message):
+def test_broken_clips_are_named(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         prepare(SpeechCommands35(), write_folder(tmp_path / "data", FILES | change), tmp_path)
     assert not list((tmp_path / "cache").rglob("*.npy"))

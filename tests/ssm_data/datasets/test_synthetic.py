@@ -13,7 +13,7 @@ def prepare(dataset, tmp_path):
     return dataset.prepare(Place(None, tmp_path), progress=False)
 
 
-def test_copying_asks_for_the_tokens_in_their_order(tmp_path):
+def test_the_targets_of_copying_are_the_tokens_in_order(tmp_path):
     prepared = prepare(Copying(memory=7, blanks=5, vocabulary=9), tmp_path)
     spec = prepared.spec
     assert (spec.d_input, spec.d_output, spec.l_max, spec.l_output) == (9, 9, 19, 7)
@@ -27,7 +27,7 @@ def test_copying_asks_for_the_tokens_in_their_order(tmp_path):
     assert spec.chance == pytest.approx(1 / 7)
 
 
-def test_every_epoch_of_copying_is_new_and_can_be_had_again(tmp_path):
+def test_every_epoch_of_copying_is_new_and_can_be_repeated(tmp_path):
     prepared = prepare(Copying(memory=20, limit={"train": 50}), tmp_path)
 
     def epoch(number, workers=0):

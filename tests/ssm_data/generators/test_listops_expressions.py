@@ -35,7 +35,7 @@ def test_evaluates(source, value):
 
 
 @pytest.mark.parametrize("source", ["", "1 2", "[MAX 1", "]", "[MAX ]", "[AVG 1 2 ]", "12"])
-def test_refuses_what_is_no_expression(source):
+def test_a_text_that_is_no_expression_is_refused(source):
     with pytest.raises(ValueError):  # noqa: PT011 (each has its own words)
         evaluate(source)
 

@@ -29,7 +29,7 @@ def same(first, second):
     return all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(first, second, strict=True))
 
 
-def test_what_is_drawn_is_a_function_of_seed_and_epoch(miniature):
+def test_random_numbers_are_a_function_of_seed_and_epoch(miniature):
     before = torch.get_rng_state()
     miniature.split("train")[5]
     assert torch.equal(torch.get_rng_state(), before)  # that of the training is left alone

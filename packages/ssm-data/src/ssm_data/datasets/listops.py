@@ -26,6 +26,7 @@ from ssm_data.vocabulary import EOS, SPECIALS
 PUBLISHED = {"train": 96_000, "val": 2_000, "test": 2_000}
 MINIATURE = {"train": 4_000, "val": 500, "test": 500}
 MINIATURE_GRAMMAR = generator.Grammar(max_depth=3, max_args=4, min_length=4, max_length=32)
+CHANCE, MINIATURE_CHANCE = 0.17, 0.13  # MIN and MAX make 0 and 9 more frequent than the other values
 MINIATURE_LONGEST = 25  # tokens of the longest miniature expression, with the end symbol
 BLOCK = 500
 
@@ -66,7 +67,7 @@ class ListOps(Dataset):
             d_input=len(VOCABULARY),
             d_output=10,
             l_max=min(longest, self.l_max),
-            chance=0.1,
+            chance=MINIATURE_CHANCE if self.miniature else CHANCE,
         )
 
     def _preparation(self, place: Place) -> Preparation:
