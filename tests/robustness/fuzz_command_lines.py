@@ -266,9 +266,11 @@ class CommandLines:
         at = draw.randrange(len(case.words))
         word = case.words[at]
         # Of several words for one key the last counts, as in Hydra.
-        again = "=" in word and any(other.startswith(word.split("=")[0] + "=") for other in case.words[at + 1 :])
+        others = case.words[:at] + case.words[at + 1 :]
+        later = any(other.startswith(word.split("=")[0] + "=") for other in case.words[at + 1 :])
+        again = "=" in word and (later or word in others)
         if word != "--" and not again and not _says_what_holds(word, plan):
-            without = planned(case.words[:at] + case.words[at + 1 :])
+            without = planned(others)
             if without is not None and without.facts() == plan.facts():
                 raise SilentError(f"a word without effect: {word[:60]!r}")
         return True
