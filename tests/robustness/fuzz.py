@@ -214,9 +214,9 @@ def report(outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
         f"{os.cpu_count()} cores, Python {platform.python_version()}, commit {code_version()}, "
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
         "",
-        "Tracebacks are exceptions other than refusals with a sentence. A case hangs if it computes "
-        f"for longer than {SECONDS:.0f} s or takes longer than {LONGEST:.0f} s. Silent acceptances are damaged inputs that are accepted, or that mean something else than "
-        "an independent reader says.",
+        "Tracebacks are exceptions other than refusals with a sentence. A case hangs if it computes for longer than "
+        f"{SECONDS:.0f} s or takes longer than {LONGEST:.0f} s. Silent acceptances are damaged inputs that are "
+        "accepted, or that mean something else than an independent reader says.",
         "",
         "| target | cases | accepted | refused | tracebacks | hangs | silent acceptances | seconds |",
         "| :-- | --: | --: | --: | --: | --: | --: | --: |",
