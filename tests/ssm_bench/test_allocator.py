@@ -1,4 +1,4 @@
-"""Memory that a process frees stays with it. In a process of its own, as the setting holds for all of it."""
+"""Memory that a process frees stays with it. The setting affects a whole process, so the test uses a new one."""
 
 import platform
 import subprocess

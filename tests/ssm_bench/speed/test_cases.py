@@ -23,7 +23,7 @@ def test_back_ends_compute_the_same(name):
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_is_no_worse_than_naive(name, device):
-    """By 4 times, from the rounding of one number on."""
+    """The error is at most 4 times that of naive, or of one rounding if naive has less."""
     L = 1 if SMALL[name].L == 1 else 300
     case = cases.make_case(dataclasses.replace(SMALL[name], N=32, L=L), device)
     truths = case.results("naive", double=True)

@@ -40,7 +40,7 @@ def test_a_row_for_each_back_end_and_work(name):
 
 @pytest.mark.parametrize("factor", [1.01, math.nan])
 def test_error_sees_a_wrong_gradient(factor, monkeypatch):
-    """One digit wrong in one gradient, or no number."""
+    """One gradient is wrong in its third digit, or is nan."""
 
     class Wrong(torch.autograd.Function):
         @staticmethod

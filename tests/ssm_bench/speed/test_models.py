@@ -9,17 +9,17 @@ from ssm_testing.problems import CPU, SMALL
 
 
 def test_a_training_step_trains():
-    """The optimiser steps: another loss and other gradients follow, and the schedule warms up."""
+    """The optimiser changes every parameter."""
     case = cases.make_case(SMALL["s4d-listops-training"], CPU)
-    tasks = []
+    modules = []
     build = models._module
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "_module", lambda *args: tasks.append(build(*args)) or tasks[-1])
+        patch.setattr(models, "_module", lambda *args: modules.append(build(*args)) or modules[-1])
         step = case.call("auto", "training step")
-    before = [each.detach().clone() for each in tasks[0].parameters()]
+    before = [each.detach().clone() for each in modules[0].parameters()]
     for _ in range(3):
         step()
-    assert all(not torch.equal(one, other) for one, other in zip(before, tasks[0].parameters(), strict=True))
+    assert all(not torch.equal(one, other) for one, other in zip(before, modules[0].parameters(), strict=True))
 
 
 def test_a_sample_is_one_of_a_cycle_of_all_scales(monkeypatch):

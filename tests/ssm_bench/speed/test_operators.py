@@ -11,7 +11,6 @@ from ssm_testing.problems import CPU, SMALL
 
 @pytest.mark.parametrize("name", ["s4d-layer", "s4-layer"])
 def test_a_compiled_layer_is_the_layer(name):
-    """Output and every gradient."""
     case = operators.make_tensor_case(SMALL[name], CPU)
     compiled = dataclasses.replace(case, function=torch.compile(case.function, fullgraph=True, backend="aot_eager"))
     for one, other in zip(compiled.results("auto"), case.results("auto"), strict=True):

@@ -8,5 +8,5 @@ from ssm_bench.speed.grid import Problem
 
 @pytest.mark.skipif(not memory.LINUX_RESET.exists(), reason="the memory of a process is read from /proc")
 def test_a_process_of_its_own_tells_all_that_is_needed():
-    """A sum of 2^25 complex terms, of 256 MiB each time that it is written down, beside Python and torch."""
+    """The sum has 2^25 complex terms, which take 256 MiB in each of a few tensors; Python and torch come on top."""
     assert 2**30 < own_process.peak_resident(Problem("vandermonde", 0, 2, 8, 2**22), "naive", "forward") < 2**31

@@ -1,17 +1,20 @@
-"""Keeps freed memory in the process; called by every process that trains, or measures training, on a CPU."""
+"""Keep freed memory in a process. Every process that trains on a CPU, or measures training, calls this."""
 
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+#: Names of settings in glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+#: The largest value of a setting.
 _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
     """Let the C library keep what tensors free for the next ones, as torch does on a GPU.
 
-    glibc gives large blocks back to the system, so that each training step gets them anew, page by page and filled with
-    zeros. The process stays as large as it once was. Other C libraries are left as they are. Source: mallopt(3).
+    glibc returns large blocks to the system, and then each training step gets them again page by page, filled with
+    zeros. With these settings the process stays as large as it has ever been. Nothing changes with other C libraries.
+    Source: mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
