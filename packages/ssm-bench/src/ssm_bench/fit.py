@@ -52,9 +52,11 @@ def find_fit(benchmark: Benchmark, task: str, model: ModelName) -> Fit:
     if model.variant:
         source = declared.part("variants", declared.resolve(model).variant or model.variant).get("source", "")
         return Fit("paper" if model.name in family.get("papers", ()) else "family", source)
+    training = declared.content["training"].get("source", "")
     if not family:
-        return Fit("task", declared.content["training"].get("source", ""))
-    return Fit("paper" if model.name in family.get("papers", ()) else "family", family.get("source", ""))
+        return Fit("task", training)
+    note = f"{family.get('source', '')} (the training of the task: {training})"
+    return Fit("paper" if model.name in family.get("papers", ()) else "family", note)
 
 
 def first_fitting(benchmark: Benchmark, task: str) -> str:

@@ -70,7 +70,7 @@ class Status:
         Raises:
             TypeError: a value has another type than its field.
         """
-        numbers = (self.began, self.updated, self.seconds_left or 0.0)
+        numbers = (self.began, self.updated, 0.0 if self.seconds_left is None else self.seconds_left)
         counts = (self.pid, self.attempt, self.fruitless, self.step, self.total)
         texts = (self.state, self.host, self.job, self.reason, self.start)
         for values, kind in ((numbers, (int, float)), (counts, int), (texts, str)):
