@@ -128,8 +128,8 @@ def run_task(plan: Path, index: int) -> None:
         signal.signal(number, forward)
     supervisor = Supervisor(Launched(plan.parent), index)
     running.append(supervisor)
-    for number in received:
-        supervisor.signal(number)
+    for early in received:
+        supervisor.signal(early)
     code = supervisor.wait()
     sys.exit(code if is_rank_zero() or code == FAILED else DONE)
 
