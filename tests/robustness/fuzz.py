@@ -101,7 +101,9 @@ def fuzz(
         for number in range(first, first + cases):
             draw = random.Random(f"{seed} {target.name} {number}")
             case = target.case(draw)
-            _judge(target, case, draw, number, outcome)
+            finding = _judge(target, case, draw, number, outcome)
+            if finding:
+                say(f"{target.name}: {finding}")
             outcome.cases += 1
             outcome.seconds = time.monotonic() - began
             if time.monotonic() - shown > EVERY:
@@ -113,15 +115,16 @@ def fuzz(
     return outcome
 
 
-def _judge(target: Target, case: Any, draw: random.Random, number: int, outcome: Outcome) -> None:
+def _judge(target: Target, case: Any, draw: random.Random, number: int, outcome: Outcome) -> str:
+    """Run one case, count it, and return the finding if it is one that is kept, else an empty text."""
     _set_timers(SECONDS, LONGEST)
     try:
         outcome.accepted += target.run(case, draw)
-        return
+        return ""
     except target.refusals as refusal:
         _set_timers(0, 0)
         if str(refusal).strip():
-            return
+            return ""
         kind, text = "tracebacks", f"{type(refusal).__name__} without a sentence"
     except SilentError as error:
         kind, text = "silent", str(error)
@@ -137,8 +140,10 @@ def _judge(target: Target, case: Any, draw: random.Random, number: int, outcome:
     # Findings are of one kind if they differ in numbers and quoted words alone.
     name = f"{kind}: {text.split(': ')[0]}"
     kept = outcome.findings.setdefault(name, [])
-    if len(kept) < KEPT:
-        kept.append(f"case {number}: {text[:300]!r} from {repr(case)[:400]}")
+    if len(kept) >= KEPT:
+        return ""
+    kept.append(f"case {number}: {text[:300]!r} from {repr(case)[:400]}")
+    return kept[-1]
 
 
 def _set_timers(computing: float, in_all: float) -> None:
