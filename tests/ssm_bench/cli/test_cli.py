@@ -4,11 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from ssm_bench import cli
 from ssm_bench.cli import main
+from ssm_data.errors import DataWarning
 from ssm_testing.runs import TINY, bench, files_below
 
 
@@ -235,3 +237,16 @@ def test_a_deleted_working_directory_is_a_sentence(
     if status == 1:
         assert "does not exist any more" in said
     assert not files_below(tmp_path)
+
+
+def test_a_warning_about_data_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(words: list[str]) -> int:
+        for _ in range(2):
+            warnings.warn("ListOps: the data are generated.", DataWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(cli, "_dispatch", warn)
+    assert main(["list"]) == 0
+    assert capsys.readouterr().err == "bench: ListOps: the data are generated.\n"

@@ -8,7 +8,9 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from ssm_bench.errors import UserError, unknown
 
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A notebook's back end of matplotlib exists only in its own process; pictures here go to files.
     os.environ["MPLBACKEND"] = "agg"
     try:
-        return _dispatch(words)
+        with warnings.catch_warnings():
+            _show_data_warnings_as_sentences()
+            return _dispatch(words)
     except UserError as error:
         return _end(2, str(error))
     except BrokenPipeError:
@@ -52,6 +56,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(1, _sentence(error))
     except KeyboardInterrupt:
         return _end(130, "interrupted; the same command goes on where this one stopped.")
+
+
+def _show_data_warnings_as_sentences() -> None:
+    """Print what a user must know of the data, each once, without the line of code that Python adds to a warning."""
+    from ssm_data.errors import DataWarning
+
+    others = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DataWarning):
+            print(f"bench: {message}", file=sys.stderr)
+        else:
+            others(message, category, *where, **more)
+
+    warnings.showwarning = show
+    warnings.simplefilter("once", DataWarning)
 
 
 def _end(status: int, sentence: str) -> int:
