@@ -88,6 +88,22 @@ def test_a_smoke_run_at_chance_fails(work: Path, capsys: pytest.CaptureFixture[s
     assert not list(work.rglob("record.json"))
 
 
+@pytest.mark.parametrize("value", ["16", "'16'"])
+def test_half_precision_on_a_cpu_is_a_sentence(value: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning would train in bfloat16 instead."""
+    assert run("s4d", f"trainer.precision={value}", "accelerator=cpu") == 1
+    said = capsys.readouterr().out
+    assert "trainer.precision=16 needs a GPU" in said
+    assert "bf16" in said
+    assert not list(work.rglob("record.json"))
+
+
+def test_a_precision_given_as_its_default_is_the_same_run(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("s4d") == 0
+    assert run("s4d", "trainer.precision=32") == 0
+    assert "done before" in capsys.readouterr().out
+
+
 # --- layers of the user's own
 
 WRONG = """
