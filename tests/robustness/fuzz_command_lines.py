@@ -261,7 +261,8 @@ class CommandLines:
         if case.meaning is not None:
             self._check_meaning(plan, case.meaning)
             return True
-        if not case.words or "help" in plan.options:
+        # Who asks for help gets it, whatever else the line says.
+        if not case.words or {"help", "overview"} & plan.options.keys():
             return True
         at = draw.randrange(len(case.words))
         word = case.words[at]
