@@ -26,7 +26,14 @@ def make_logger(
     """
     import wandb
 
-    options: dict[str, Any] = {"project": project, "name": name, "id": run_id, "save_dir": folder, "config": config, "resume": "allow"}
+    options: dict[str, Any] = {
+        "project": project,
+        "name": name,
+        "id": run_id,
+        "save_dir": folder,
+        "config": config,
+        "resume": "allow",
+    }
     if os.environ.get("WANDB_MODE"):
         return WandbLogger(**options)
     if not wandb.login(prompt=False, verify=False):
