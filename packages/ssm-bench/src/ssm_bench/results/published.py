@@ -13,7 +13,6 @@ from ssm_bench.errors import UserError
 from ssm_bench.metrics import METRICS
 from ssm_bench.recipe import compose_data
 
-
 COLUMNS = ("benchmark", "task", "model", "metric", "value", "std", "averaging", "source")
 #: A row that is no task's: the mean over all of them.
 AVERAGE = "avg"

@@ -7,6 +7,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ssm_bench.metrics import METRICS
 from ssm_bench.record import Record
@@ -75,7 +76,7 @@ def _rest(record: Record, keys: Sequence[str]) -> str:
     recipe = copy.deepcopy(record.recipe)
     for key in ("seed", "model.path", *keys):
         *sections, last = key.split(".")
-        node = recipe
+        node: Any = recipe
         for section in sections:
             node = node.get(section) if isinstance(node, dict) else None
         if isinstance(node, dict):
