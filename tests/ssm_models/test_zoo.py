@@ -106,3 +106,11 @@ def test_B_of_a_fourier_model_is_real_and_whole() -> None:
     legs, other = pairs(kernel_of("s4-legs-fout").B).reshape(2, N // 2)
     assert abs(legs).max() == pytest.approx(40.75, abs=0.01)
     np.testing.assert_allclose(other, fourier, atol=1e-6)
+
+
+def test_a_preset_without_meaning_for_another_init_is_named_with_the_value_that_turns_it_off() -> None:
+    with pytest.raises(
+        ValueError, match=r"B_clip has no meaning for init=dplr-lin; .* set B_clip=2\.0 instead of null\."
+    ):
+        ZOO["s4"](d_model=2, init="dplr-lin")
+    ZOO["s4"](d_model=2, init="dplr-lin", B_clip=2.0)

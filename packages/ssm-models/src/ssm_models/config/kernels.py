@@ -59,7 +59,12 @@ class KernelConfig(Config):
         defaults = {each.name: each.default for each in fields(self)}
         for name, reason in self.without_meaning(vars(self)).items():
             value = getattr(self, name)
-            require(value == defaults[name], f"{name} has no meaning for {reason}; leave it out instead of {value}.")
+            # A preset of the zoo may have set it, so the sentence names the value that turns it off.
+            words = ["null" if each is None else each for each in (value, defaults[name])]
+            message = (
+                f"{name} has no meaning for {reason}; leave it out, or set {name}={words[1]} instead of {words[0]}."
+            )
+            require(value == defaults[name], message)
 
     @classmethod
     def without_meaning(cls, options: Mapping[str, Any]) -> dict[str, str]:
