@@ -269,7 +269,7 @@ class CommandLines:
         # Of several words for one key the last counts, as in Hydra.
         others = case.words[:at] + case.words[at + 1 :]
         later = any(other.startswith(word.split("=")[0] + "=") for other in case.words[at + 1 :])
-        again = "=" in word and (later or word in others)
+        again = ("=" in word and (later or word in others)) or (word in ("--dry-run", "--sweep") and word in others)
         if word != "--" and not again and not _says_what_holds(word, plan):
             without = planned(others)
             if without is not None and without.facts() == plan.facts():

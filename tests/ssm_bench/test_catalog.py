@@ -105,6 +105,7 @@ WRONG = {
         "scales must be keys and values",
     ),
     "a section that is a text": ("task", TASK.replace("data: {name: copying}", "data: copying"), "data must be keys"),
+    "an empty section": ("task", TASK.replace("model: {d_state: 8}", "model:"), r"families\.s4\.model must hold"),
     "data without a name": ("task", TASK.replace("{name: copying}", "{memory: 8}"), "data has no 'name'"),
     "a variant of no family": ("task", TASK.rsplit("    families:", 1)[0], r"variants\.wide has no 'families'"),
     "papers that are a text": (

@@ -315,7 +315,9 @@ def _check_part(file: Path, where: str, part: Any, keys: Collection[str]) -> Non
     for key, kind in _NOTE_TYPES.items():
         _check_type(file, f"{where}.{key}", entries.get(key), kind)
     for section in SECTIONS:
-        _mapping(file, f"{where}.{section}", entries.get(section))
+        # An empty section would wipe out what the parts before it say.
+        if section in entries and not isinstance(entries[section], dict):
+            raise UserError(f"{file}: {where}.{section} must hold keys and values, not {entries[section]!r:.80}.")
     for family, values in _mapping(file, f"{where}.families", entries.get("families")).items():
         _check_part(file, f"{where}.families.{family}", values, _VALUES)
 
