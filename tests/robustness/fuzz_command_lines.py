@@ -270,7 +270,9 @@ class CommandLines:
         others = case.words[:at] + case.words[at + 1 :]
         later = any(other.startswith(word.split("=")[0] + "=") for other in case.words[at + 1 :])
         again = ("=" in word and (later or word in others)) or (word in ("--dry-run", "--sweep") and word in others)
-        if word != "--" and not again and not _says_what_holds(word, plan):
+        # A list may stand again if it holds every word of the one before.
+        lists = [option for option in ("--model", "--task", "--seed") if _count(case.words, option) > 1]
+        if word != "--" and not again and not lists and not _says_what_holds(word, plan):
             without = planned(others)
             if without is not None and without.facts() == plan.facts():
                 raise SilentError(f"a word without effect: {word[:60]!r}")
@@ -397,3 +399,7 @@ def _patched(got: list[Plan]) -> Iterator[None]:
 
 
 TARGETS: tuple[type[Any], ...] = (CommandLines,)
+
+
+def _count(words: Sequence[str], option: str) -> int:
+    return sum(word == option or word.startswith(f"{option}=") for word in words)
