@@ -123,13 +123,15 @@ def _load(text: str) -> Any:
 def _merged(meta: dict[str, Any], task: dict[str, Any], model: ModelName, scale: str) -> dict[str, Any]:
     """Return what the parts of a declaration say together; the later part counts."""
     variant = (task.get("variants") or {}).get(model.variant) or {}
+    of_scale = (meta.get("scales") or {}).get(scale) or {}
     parts = [
         {"data": task["data"]},
         task["training"],
         (task.get("families") or {}).get(model.family),
         {key: value for key, value in variant.items() if key != "families"},
         (variant.get("families") or {}).get(model.family),
-        (meta.get("scales") or {}).get(scale),
+        {key: value for key, value in of_scale.items() if key != "families"},
+        (of_scale.get("families") or {}).get(model.family),
         (task.get("scales") or {}).get(scale),
     ]
     merged: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from ssm_bench import recipe as recipe_module
-from ssm_bench.catalog import SCALES, ModelName, benchmarks, models
+from ssm_bench.catalog import SCALES, Benchmark, ModelName, benchmarks, models
 from ssm_bench.config import OptimizerConfig, Recipe, SchedulerConfig, TrainerConfig
 from ssm_bench.errors import UserError
 from ssm_bench.fit import find_fit, interface
@@ -20,6 +20,7 @@ from ssm_bench.training.losses import target_sums
 from ssm_bench.training.module import TrainingModule
 from ssm_models.model import build_model
 from ssm_models.options import to_options
+from ssm_testing.benchmarks import TASK, write_benchmark
 from ssm_testing.runs import random_batch
 
 LRA = benchmarks()["lra"]
@@ -310,3 +311,20 @@ def test_recipe_builds_and_takes_one_step(name: str, model: str, task: str, scal
 def test_a_recipe_travels_to_other_processes() -> None:
     recipe = compose("listops", "s4")
     assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["data.l_max='51 '", "data.l_max=true", "data.l_max=51.0", "data.limit={train:true}", "data.limit={train:'5'}"],
+)
+def test_an_option_of_data_is_taken_as_it_is_or_refused(word: str) -> None:
+    with pytest.raises(UserError, match=r"^(data\.)?(l_max|limit)"):
+        compose("listops", words=(word,))
+
+
+@pytest.mark.parametrize("value", ["${nothing.there}", "{null: 3}", "{3: 4}"])
+def test_a_declaration_that_cannot_be_merged_is_a_sentence(value: str, tmp_path: Path) -> None:
+    task = TASK.replace("model: {d_state: 8}", f"model: {{d_state: {value}}}" if "$" in value else f"model: {value}")
+    one = Benchmark(write_benchmark(tmp_path, task=task))
+    with pytest.raises(UserError, match=r"copying\.yaml|There is no option"):
+        compose_recipe(one, "copying", "s4", "smoke", None, ())

@@ -80,6 +80,7 @@ def compose_data(benchmark: Benchmark, task: str, scale: str) -> Dataset:
 def _compose(folder: Path, task: str, family: str, variant: str, scale: str) -> str:
     """Return the merged declarations of a cell as JSON, because a cached value must not be mutable."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     benchmark = Benchmark(folder)
     declared = benchmark.tasks[task]
@@ -97,8 +98,13 @@ def _compose(folder: Path, task: str, family: str, variant: str, scale: str) -> 
     )
     # OmegaConf is the part of Hydra that merges. Hydra's own compose() adds 60 ms for its defaults list and its job
     # settings, of which a recipe has none.
-    config = OmegaConf.merge(*({key: part[key] for key in part if key not in ("source", "papers")} for part in parts))
-    return json.dumps(OmegaConf.to_container(config, resolve=True))
+    try:
+        config = OmegaConf.merge(
+            *({key: part[key] for key in part if key not in ("source", "papers")} for part in parts)
+        )
+        return json.dumps(OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{declared.file} cannot be merged: {str(error).splitlines()[0]}.") from error
 
 
 def values(word: str) -> list[str]:
@@ -253,10 +259,21 @@ def _dataset(options: Mapping[str, Any]) -> Dataset:
     name = options["name"]
     if name not in DATASETS:
         raise unknown("data set", str(name), DATASETS)
-    limit = options.get("limit")
-    if isinstance(limit, Mapping) and any(isinstance(size, bool) for size in limit.values()):
-        raise UserError(f"data.limit={limit!r} must hold whole numbers.")
-    return build(DATASETS[name], {key: value for key, value in options.items() if key != "name"}, "data.")
+    given = {key: value for key, value in options.items() if key != "name"}
+    dataset = build(DATASETS[name], given, "data.")
+    for key, value in given.items():
+        if not _is_kept(value, getattr(dataset, key)):
+            raise UserError(f"data.{key}={value!r} is not valid: its type is wrong.")
+    return dataset
+
+
+def _is_kept(given: Any, got: Any) -> bool:
+    """Return whether a value was taken as it is: no text or flag for a number, and no fraction for a whole number."""
+    if isinstance(given, Mapping):
+        return isinstance(got, Mapping) and all(_is_kept(given[key], got[key]) for key in given)
+    if isinstance(given, list | tuple):
+        return isinstance(got, list | tuple) and all(map(_is_kept, given, got))
+    return type(given) is type(got) or (type(given) is int and type(got) is float)
 
 
 def _source_digest(model: ModelName) -> str:
