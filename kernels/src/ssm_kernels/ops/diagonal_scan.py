@@ -11,18 +11,21 @@ from ssm_kernels.ops.common import WARP, blocks, dense
 from ssm_kernels.runtime import Launch
 
 SPLIT = 192
-"""Time is cut into segments where sequences make fewer blocks than this; cutting costs two thirds more arithmetic."""
+"""Time is cut into segments if the sequences make fewer blocks than this. Cutting costs two thirds more arithmetic."""
 CUT = 1024
-"""Blocks that are made where time is cut: more segments cost nothing, and more blocks hide each other's waits."""
+"""The most blocks that are made if time is cut.
+
+More segments do not cost more, and with more blocks one computes while another waits for memory.
+"""
 LEAST_SEGMENT = 256
-"""Samples of a segment, at least."""
+"""The fewest samples of a segment if time is cut."""
 
 
 def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Run ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]`` in one fused kernel.
 
-    A single sample, and many sequences, need one launch; the states stay in registers. If sequences are few and long,
-    two more launches find the states at the borders of segments first.
+    A single sample or many sequences need one launch, and the states stay in registers. If sequences are
+    few and long, two more launches come first, and find the states at the borders of segments.
 
     Args:
         u: input, real (B, L, H).
@@ -44,10 +47,10 @@ def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
 
 
 def check_shapes(name: str, u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> None:
-    """Refuse shapes that are not those of a recurrence.
+    """Refuse shapes that a recurrence cannot have.
 
     Raises:
-        ValueError: they are not.
+        ValueError: the shapes do not fit together.
     """
     if u.dim() != 3 or c.dim() != 4 or 0 in (*u.shape, *c.shape):
         fits = False
@@ -65,9 +68,16 @@ def check_shapes(name: str, u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor,
 def over_channels(
     scan: Callable[..., tuple[Tensor, Tensor]], u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Run a scan that takes one channel, c (H, M, 2), for any number: outputs (B, L, C, H) and the last state."""
+    """Run a scan of one channel over any number of channels.
+
+    Args:
+        scan: takes ``c`` of one channel, complex (H, M, 2).
+
+    Returns:
+        The outputs, real (B, L, C, H), and the last state.
+    """
     (B, L, H), (C, _, M, _) = u.shape, c.shape
-    if C == 1:  # a step is called once for each sample, so needless calls count
+    if C == 1:  # a step runs for each sample, so an unneeded call costs time
         y, x = scan(u, x0, a_bar, b_bar, c[0])
         return y.unsqueeze(2), x
     # Channels become further heads with the same input and state.
@@ -92,7 +102,7 @@ def head_blocks(H: int, M: int) -> int:
 
 
 def segment_length(B: int, L: int, H: int, M: int) -> int:
-    """Return the samples of a segment; L if time is not cut."""
+    """Return how many samples a segment has; L if time is not cut."""
     uncut = B * head_blocks(H, M)
     segments = max(1, min(L // LEAST_SEGMENT, CUT // uncut)) if uncut < SPLIT else 1
     return blocks(L, segments)
@@ -101,7 +111,7 @@ def segment_length(B: int, L: int, H: int, M: int) -> int:
 def states(launch: Launch, u: Tensor, begin: Tensor, a: Tensor, b: Tensor, c: Tensor, transposed: bool) -> Tensor:
     """Return the states at the starts of the segments, complex (B, segments, H, M, 2), from ``begin``.
 
-    They are in the direction of the scan.
+    If ``transposed``, the scan runs against time, and a segment starts at its last sample.
     """
     (B, L, H), M = u.shape, a.shape[1]
     Q = segment_length(B, L, H, M)
@@ -129,7 +139,7 @@ def carry(launch: Launch, begin: Tensor, a: Tensor, ends: Tensor, L: int, Q: int
 def outputs(
     launch: Launch, u: Tensor, starts: Tensor, a: Tensor, b: Tensor, c: Tensor, transposed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the outputs (B, L, H) and the last state, for the first states of the segments."""
+    """Return the outputs (B, L, H) and the last state, given the first states of the segments."""
     (B, L, H), M = u.shape, a.shape[1]
     Q = segment_length(B, L, H, M)
     y, last = u.new_empty(B, L, H), a.new_empty(B, H, M, 2)

@@ -13,12 +13,12 @@ from pydantic import BeforeValidator, Field
 from ssm_data.contract import Dataset
 from ssm_models.config import StackConfig
 
-#: NaN and infinity are no values of any field.
+#: No field accepts NaN or infinity.
 FINITE = {"allow_inf_nan": False}
 #: Larger numbers of examples, steps and processes are typing mistakes.
 MANY = 10**9
 
-# Strict: no text or flag for a number, no fraction for an integer.
+# Strict: a number cannot be given as text or as a flag, nor an integer as a fraction.
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MANY)]
 CountOrNone = Annotated[int, Field(strict=True, ge=0, le=MANY)]
@@ -28,12 +28,12 @@ Momentum = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
 def _as_text(value: Any) -> Any:
-    """Take ``precision=16``, which YAML and the command line read as a number."""
+    """Turn an integer into text, because YAML and the command line read ``precision=16`` as a number."""
     return str(value) if type(value) is int else value
 
 
 def _as_tuple(value: Any) -> Any:
-    """Take a list of YAML or of the command line."""
+    """Turn a list, which YAML and the command line give, into a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -57,10 +57,12 @@ class OptimizerConfig:
 class SchedulerConfig:
     """The learning rate over training.
 
-    constant, linear_warmup, cosine_warmup: linear from 0 over ``warmup_steps``, then constant, or down a line or half a
-        cosine to 0 at ``total_steps`` (null: the length of the run); updated every step.
-    plateau: times ``factor`` whenever more than ``patience`` epochs in a row brought no better validation metric.
-    multistep: times ``factor`` after each of the epochs ``milestones``.
+    constant, linear_warmup, cosine_warmup: the rate rises linearly from 0 over ``warmup_steps``. Then it stays
+        constant, or falls along a line or half a cosine to 0 at ``total_steps`` (null: the length of the run). It
+        changes every step.
+    plateau: the rate is multiplied by ``factor`` after more than ``patience`` epochs in a row without a better
+        validation metric.
+    multistep: the rate is multiplied by ``factor`` after each of the epochs in ``milestones``.
     """
 
     __pydantic_config__: ClassVar[Any] = FINITE
@@ -111,7 +113,7 @@ class TrainerConfig:
 class Recipe:
     """Everything that determines a run's result; its hash names the run folder.
 
-    model_name: the name of the tables: a zoo name, with ``@variant`` if the variant is not the default one, or
+    model_name: the name in tables: a zoo name, with ``@variant`` if the variant is not the default one, or
         ``file.py:Class``.
     source_digest: digest of the code of a layer of the user's own; empty for a model of the zoo.
     must_beat_chance: the run fails if its test metric is not clearly above chance.
@@ -141,8 +143,9 @@ class Runtime:
     logger: where curves go besides metrics.csv, which is always written.
     loader_workers: processes that load data, for each process of the run.
     accelerator: ``auto`` takes a GPU if there is one.
-    devices: GPUs on each node, or parts of a CPU. Each has a process, and the processes share each batch equally.
-    nodes: machines; more than one only under srun.
+    devices: GPUs on each node, or processes on its CPU. A GPU has one process, and the processes share each batch
+        equally.
+    nodes: number of machines; more than one needs srun.
     checkpoint_minutes: minutes between two saves within an epoch; 0 saves after every step.
     """
 

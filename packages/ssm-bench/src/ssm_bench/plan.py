@@ -16,7 +16,7 @@ from ssm_bench.errors import UserError
 from ssm_bench.fit import find_fit
 from ssm_bench.recipe import MAX_POINTS, RUNTIME_KEYS, compose_recipe, effective, recipe_hash, values
 
-#: A file name may have 255 bytes; this much is left for the model in that of a run folder.
+#: The most bytes that the model's name takes in the name of a run folder; a file name may have 255 in all.
 NAME_LENGTH = 120
 
 
@@ -25,7 +25,7 @@ class Cell:
     """One run: a recipe with its seed, and how to carry it out.
 
     Attributes:
-        overrides: the ``key=value`` words that changed the recipe, sorted, without those of the runtime.
+        overrides: the ``key=value`` words that changed the recipe, sorted, except those that set the runtime.
         sweep: the keys of these words that are swept over, if the cell is a point of a sweep.
     """
 
@@ -60,13 +60,15 @@ def make_plan(
     *,
     sweep: bool = False,
 ) -> list[Cell]:
-    """Return all cells of a command, tasks in table order. No tasks: all. No seeds: each recipe's own.
+    """Return all cells of a command, with the tasks in table order.
+
+    Without ``tasks`` these are all tasks of the benchmark; without ``seeds``, each recipe has its own seed.
 
     Args:
         sweep: overrides may give several values; each combination is a point of its own.
 
     Raises:
-        UserError: any name, key or value is wrong; nothing has been written.
+        UserError: a name, a key or a value is wrong; nothing has been written.
     """
     for task in tasks:
         benchmark.check_task(task)

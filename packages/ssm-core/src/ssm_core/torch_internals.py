@@ -9,7 +9,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def constant_when_compiled(function: Function) -> Function:
     """Let ``torch.compile`` call a function once, while it traces, and keep the result.
 
-    This does what ``torch.compiler.assume_constant_result`` does; that one imports the compiler, which takes seconds.
+    This does what ``torch.compiler.assume_constant_result`` does, but without its import of the compiler, which takes
+    seconds.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function

@@ -1,4 +1,4 @@
-"""What the options of several verbs share: paths, the data folder, the device, options that stand once."""
+"""What the options of several verbs share: paths, the data folder, the device, options that may be given only once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Once(argparse.Action):
-    """An option that stands once: argparse itself would forget all but its last place.
+    """An option that may be given only once; argparse itself would keep the last value and forget the others.
 
-    A list may stand again if it only gets longer, because then no word is lost.
+    A list may be given again if it only gets longer, because then no word is lost.
     """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
@@ -24,13 +24,13 @@ class Once(argparse.Action):
         before = getattr(namespace, self.dest)
         longer = isinstance(values, list) and isinstance(before, list) and set(before) < set(values)
         if self.dest in given and not longer:
-            raise UserError(f"{option_string} stands twice; give it once, with all its values.")
+            raise UserError(f"{option_string} is given twice; give it once, with all its values.")
         namespace._given = given | {self.dest}
         setattr(namespace, self.dest, values)
 
 
 def path(text: str) -> Path:
-    """Read a path of the command line; ``~`` is the home folder, also behind ``--option=``."""
+    """Read a path of the command line; ``~`` is the home folder, also after ``--option=``."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError("a path must not be empty or hold a null character")
     try:
@@ -61,10 +61,10 @@ def check_data(folder: Path | None) -> None:
     """Refuse a data folder that does not exist.
 
     Raises:
-        UserError: it does not.
+        UserError: the folder does not exist.
     """
     if folder is not None and not folder.is_dir():
-        raise UserError(f"--data {folder} is no folder.")
+        raise UserError(f"--data {folder} is not a folder.")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -73,12 +73,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--device",
         action=Once,
         metavar="cpu|cuda",
-        help="default: cuda if torch finds a GPU, else cpu; cuda:1 is the second",
+        help="default: cuda if torch finds a GPU, else cpu; cuda:1 is the second GPU",
     )
 
 
 def find_device(name: str | None) -> torch.device:
-    """Return the device of a name, or the best one here if there is none.
+    """Return the device that a name stands for; without a name, a GPU if torch finds one, else the CPU.
 
     Raises:
         UserError: there is no such device.
@@ -90,11 +90,11 @@ def find_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"There is no device '{name}'; say cpu or cuda.") from None
+        raise UserError(f"There is no device '{name}'; use cpu or cuda.") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device takes cpu or cuda, not '{name}'.")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("torch finds no CUDA device here; say --device cpu.")
+        raise UserError("torch finds no CUDA device here; use --device cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"There is no '{name}'; torch finds {torch.cuda.device_count()} of CUDA, from cuda:0 on.")
     return device

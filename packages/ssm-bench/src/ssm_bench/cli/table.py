@@ -17,7 +17,7 @@ from ssm_bench.results.table import make_points, make_results
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark")
     parser.add_argument(
-        "--scale", action=Once, choices=SCALES, help="default: every scale that has records, a table each"
+        "--scale", action=Once, choices=SCALES, help="default: every scale that has records, with a table for each"
     )
     parser.add_argument(
         "--out",

@@ -41,8 +41,8 @@ def run_in_processes(
     to stop.
 
     Args:
-        command: the words behind ``bench``, for the records.
-        on_outcome: called when a cell has ended, in the order of the ends.
+        command: the words after ``bench``, for the records.
+        on_outcome: called when a cell has ended; so the outcomes come in the order in which the cells end.
         on_poll: called several times a second while cells run.
 
     Raises:
@@ -68,7 +68,7 @@ def run_in_processes(
 
 
 def _run(launched: Launched, shares: Sequence[dict[str, str]], on_poll: Callable[[], None]) -> Iterator[int]:
-    """Run every cell, one for each share at a time. Yield the index of each cell when it has ended."""
+    """Run every cell, at most one at a time for each share. Yield the index of each cell when it has ended."""
     waiting = deque(range(len(launched)))
     running: dict[int, Supervisor] = {}
     try:
@@ -143,7 +143,7 @@ def _gpus() -> list[str]:
     """Return the GPUs of this process, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
-    count = torch.cuda.device_count()  # 0 if that variable names a GPU that does not exist, such as -1
+    count = torch.cuda.device_count()  # 0 if CUDA_VISIBLE_DEVICES names a GPU that does not exist
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(count)) if visible is None else visible.split(",")
     return list(names)[:count]

@@ -1,10 +1,10 @@
-"""What a user can do about a job that sbatch refuses: its messages name the fault, seldom the remedy."""
+"""What a user can do about a job that sbatch refuses. The messages of sbatch name the fault, but seldom the remedy."""
 
 from __future__ import annotations
 
 import re
 
-#: A part of sbatch's message, in small letters, and the remedy. The first that occurs counts.
+#: A pattern of sbatch's message, in lower case, and the remedy. The first pattern that matches counts.
 _REMEDIES = (
     (
         r"\bgres\b|generic resource",
@@ -42,7 +42,7 @@ _REMEDIES = (
     ),
     (
         r"job array|array index|array specification",
-        "Lower `array_limit` in the profile to below MaxArraySize of `scontrol show config`",
+        "Lower `array_limit` in the profile to less than the MaxArraySize that `scontrol show config` prints",
     ),
     (
         r"invalid node name|node name",

@@ -1,4 +1,4 @@
-"""Start the process that runs a cell, forward signals to it, and judge its end if it can no longer do so itself."""
+"""Start the process that runs a cell, forward signals to it, and report how it ended if it could not do so itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ssm_bench.run_folder import LOG
 from ssm_bench.status import Status, begin, fail, is_rank_zero, slurm_job
 from ssm_bench.training.preemption import SIGNALS
 
-#: Exit status of a cell process: the cell is done or another process runs it; it failed by its own fault; it is to be
-#: started again.
+#: Exit statuses of a cell process. DONE: the cell is done, or another process runs it. FAILED: the cell failed by its
+#: own fault. AGAIN: the cell is to be started again.
 DONE, FAILED, AGAIN = 0, 1, 75
 #: The program that runs one cell: ``python -m ssm_bench.cli.cell_process PLAN INDEX``.
 PROGRAM = "ssm_bench.cli.cell_process"
@@ -32,7 +32,7 @@ class Supervisor:
     """One attempt at one cell, in a process of its own.
 
     Args:
-        environment: variables of the cell process besides those of this process.
+        environment: environment variables that the cell process gets in addition to those of this process.
     """
 
     def __init__(self, launched: Launched, index: int, environment: Mapping[str, str] | None = None) -> None:
@@ -49,7 +49,7 @@ class Supervisor:
                 where = f"job {job} on {os.uname().nodename}" if job else os.uname().nodename
                 log.write(f"== {time.strftime('%Y-%m-%d %H:%M:%S')} {where}: {shlex.join(command)}\n".encode())
                 log.flush()
-            # A session of its own: Ctrl-C reaches the launcher alone, which tells the cell processes to stop.
+            # In a session of its own, the process gets no Ctrl-C: only the launcher does, and tells it to stop.
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -83,7 +83,7 @@ class Supervisor:
             return AGAIN
         status = Status.read(self.folder)
         if status is None or status.began < self._started:
-            # It ended before it wrote its status: that is an attempt, too.
+            # The process ended before it wrote its status; this counts as an attempt, too.
             status = begin(self.folder)
         if status.fruitless >= FRUITLESS:
             fail(self.folder, f"Stopped {status.fruitless} times in a row before it could save any progress.")
@@ -95,7 +95,7 @@ class Supervisor:
         return AGAIN
 
     def _explain(self, code: int) -> None:
-        """Write why the cell failed if its process did not, for example because an import failed."""
+        """Write why the cell failed, unless its process did so; it cannot if, for example, an import failed."""
         status = Status.read(self.folder)
         began = status is not None and status.began >= self._started
         if is_rank_zero() and not (began and status is not None and status.state == "failed"):
@@ -104,7 +104,7 @@ class Supervisor:
             fail(self.folder, f"The process ended with exit status {code}; see {self.folder / LOG}.")
 
     def _fault(self, number: int) -> str:
-        """Return why a cell process that a signal ended is to blame for it; empty if it is not."""
+        """Return what the cell did wrong if a signal ended its process; empty if the signal came from outside."""
         if number == signal.SIGKILL and _oom_kills() > self._oom_kills:
             return "Out of memory: the system ended the process. Ask for more memory, or lower trainer.batch_size."
         return "" if number in FOREIGN else f"The process crashed with {signal.Signals(number).name}."
@@ -113,7 +113,7 @@ class Supervisor:
 def run_task(plan: Path, index: int) -> None:
     """Run one attempt at a cell as a task of a SLURM job, and end this process with the attempt's exit status.
 
-    If several tasks run the cell, the first alone says whether the cell is to be started again.
+    If several tasks run the cell, only the first one tells whether the cell is to be started again.
     """
     received: list[int] = []
     running: list[Supervisor] = []
@@ -123,7 +123,7 @@ def run_task(plan: Path, index: int) -> None:
         for supervisor in running:
             supervisor.signal(number)
 
-    # Before anything else: the handlers of submitit, which are installed now, would end the job for good.
+    # This comes first, because the handlers of submitit, installed before this call, would end the job for good.
     for number in SIGNALS:
         signal.signal(number, forward)
     supervisor = Supervisor(Launched(plan.parent), index)
@@ -147,7 +147,7 @@ def _python_path(launched: Launched) -> dict[str, str]:
 
 
 def _oom_kills() -> int:
-    """Return how many processes this machine has ended for lack of memory, also by the limit of a control group."""
+    """Return how many processes this machine has ended for lack of memory, also because of a control group's limit."""
     file = Path("/proc/vmstat")  # proc(5); missing on macOS
     lines = file.read_text().splitlines() if file.is_file() else []
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -14,7 +14,7 @@ from ssm_bench.metrics import METRICS
 from ssm_bench.recipe import compose_data
 
 COLUMNS = ("benchmark", "task", "model", "metric", "value", "std", "averaging", "source")
-#: A row that is no task's: the mean over all of them.
+#: Stands in the column of the task in a row that holds the mean over all tasks.
 AVERAGE = "avg"
 #: The value of a task that a paper reports as failed.
 CHANCE = "chance"
@@ -31,10 +31,12 @@ class Published:
 
 
 def published_rows(benchmark: Benchmark) -> list[Published]:
-    """Return the rows that the benchmark names in ``published``, in that order; a failed task has its chance value.
+    """Return the rows that the benchmark names in ``published``, in that order.
+
+    The value of a task that failed in the paper is its chance value.
 
     Raises:
-        UserError: the file is damaged, or lacks a row.
+        UserError: the file is damaged, or has no row that the benchmark names.
     """
     file = published_root() / f"{benchmark.name}.csv"
     if not file.is_file():
@@ -44,7 +46,9 @@ def published_rows(benchmark: Benchmark) -> list[Published]:
     for model in benchmark.meta.get("published", []):
         own = [row for row in rows if row["model"] == model and row["task"] in benchmark.tasks]
         if not own:
-            raise UserError(f"benchmark.yaml of {benchmark.name} names the published row {model}; {file} has none.")
+            raise UserError(
+                f"benchmark.yaml of {benchmark.name} names the published row {model}, but {file} has no such row."
+            )
         failed = {row["task"] for row in own if row["value"] == CHANCE}
         values = {row["task"]: float(row["value"]) for row in own if row["task"] not in failed}
         factor = METRICS[benchmark.metric].factor
