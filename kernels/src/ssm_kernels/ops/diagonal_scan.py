@@ -15,7 +15,7 @@ SPLIT = 192
 CUT = 1024
 """The most blocks that are made if time is cut.
 
-More segments do not cost more, and with more blocks one computes while another waits for memory.
+More segments do not cost more, and with more blocks one can compute while another waits.
 """
 LEAST_SEGMENT = 256
 """The fewest samples of a segment if time is cut."""
@@ -24,8 +24,8 @@ LEAST_SEGMENT = 256
 def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Run ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]`` in one fused kernel.
 
-    A single sample or many sequences need one launch, and the states stay in registers. If sequences are
-    few and long, two more launches come first, and find the states at the borders of segments.
+    A single sample or many sequences need one launch, and the states stay in registers. If sequences are few and long,
+    two more launches come first, which find the states at the borders of segments.
 
     Args:
         u: input, real (B, L, H).
