@@ -373,7 +373,7 @@ def _patched(got: list[Plan]) -> Iterator[None]:
     make_plan, run = run_verb.make_plan, run_verb.run
 
     def keep(args: Any) -> int:
-        skipped = ("overrides", "command", "benchmark", "_given")
+        skipped = ("command", "benchmark", "_given", *(("overrides",) if cells else ()))
         options = {key: value for key, value in vars(args).items() if key not in skipped}
         options["benchmark"] = getattr(getattr(args, "benchmark", None), "name", getattr(args, "benchmark", None))
         got.append(Plan(options, list(cells)))

@@ -221,8 +221,15 @@ class IDXFiles:
             mnist.ORIGINALS[part], mnist.UNPACKED_MD5[part] = before
         plain = content
         if packed:
-            # Python ignores the flags that gzip reserves; the checksum at the end holds for what comes out.
-            plain = zlib.decompressobj(wbits=31).decompress(content[:3] + bytes([content[3] & 0x1F]) + content[4:])
+            # Python ignores the flags that gzip reserves and the checksum of the header (flag 2); the checksum at the
+            # end holds for what comes out.
+            flags = content[3] & 0x1F
+            try:
+                plain = zlib.decompressobj(wbits=31).decompress(content[:3] + bytes([flags]) + content[4:])
+            except zlib.error:
+                if not flags & 2:
+                    raise
+                plain = gzip.decompress(content)
         axes = plain[3]
         shape = struct.unpack_from(f">{axes}I", plain, 4)
         if plain[:3] != b"\0\0\x08" or found.shape != shape or found.tobytes() != plain[4 + 4 * axes :]:

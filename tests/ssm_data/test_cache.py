@@ -5,6 +5,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,6 +130,7 @@ def test_one_of_several_preparations_does_the_work(tmp_path):
     [
         lambda stored: stored["meta"].update(note="eleven"),
         lambda stored: stored.update(meta=None),
+        lambda stored: stored.update(more=3),
         lambda stored: stored.update(files=[1, 2]),
         lambda stored: stored.update(files={}),
         lambda stored: stored["files"].update({"numbers.npy": "x"}),
@@ -170,3 +172,19 @@ def test_mutated_arrays_are_opened_or_refused(tmp_path):
     path.write_bytes(whole[:6] + b"\xff" + whole[7:])
     with pytest.raises(DataError, match=rf"{path} is damaged .*delete the folder {tmp_path / 'a'} and prepare"):
         entry.array("numbers")
+
+
+def test_a_small_array_that_is_not_what_was_stored_is_refused(tmp_path):
+    entry = cache.build(tmp_path / "a", {}, write)
+    path = tmp_path / "a" / "numbers.npy"
+    path.write_bytes(path.read_bytes().replace(b"(10,), ", b"(2,5), "))
+    with pytest.raises(DataError, match="checksum differs"):
+        entry.array("numbers")
+
+
+def test_a_size_that_is_no_number_makes_an_entry_incomplete(tmp_path):
+    cache.build(tmp_path / "a", {}, write)
+    note = tmp_path / "a" / "meta.json"
+    note.write_text(re.sub(r"\[\s*\d+,", "[1e999,", note.read_text(), count=1))
+    assert "1e999" in note.read_text()
+    assert cache.find(tmp_path / "a") is None

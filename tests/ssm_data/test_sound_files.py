@@ -134,3 +134,15 @@ def test_mutated_files_are_read_or_refused(container):
         except DataError:
             continue
         assert sound.samples.size <= 8 * len(content)
+
+
+@pytest.mark.parametrize("name", [b"data", b"fmt "])
+def test_a_file_with_two_chunks_of_which_one_counts_is_refused(name):
+    content = io.BytesIO()
+    content.name = "sound.wav"
+    soundfile.write(content, np.zeros(20, np.int16), 16000, "PCM_16", format="WAV")
+    plain = content.getvalue()
+    assert truncation(plain) is None
+    at = plain.index(name)
+    size = int.from_bytes(plain[at + 4 : at + 8], "little")
+    assert "two chunks" in truncation(plain + plain[at : at + 8 + size])

@@ -26,6 +26,8 @@ from ssm_data.errors import DataError
 
 DIGEST_FORMAT = 3  # part of every fingerprint in every record of a run: it never changes
 META = "meta.json"
+#: Arrays up to this many bytes are compared with their checksum whenever they are opened.
+SMALL = 2**20
 # What numpy raises for an array file whose header is damaged.
 DAMAGED = (
     OSError,
@@ -84,11 +86,16 @@ class Entry:
         """
         path = self.folder / f"{name}.npy"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
         except DAMAGED as error:
-            raise DataError(
-                f"{path} is damaged ({error}); delete the folder {self.folder} and prepare the data again."
-            ) from error
+            raise self._damaged(path, f" ({error})") from error
+        # Large arrays are only compared by verify(), because reading them takes long.
+        if path.stat().st_size <= SMALL and checksum(path) != self.files[path.name][1]:
+            raise self._damaged(path, ": its checksum differs")
+        return values
+
+    def _damaged(self, path: Path, how: str) -> DataError:
+        return DataError(f"{path} is damaged{how}; delete the folder {self.folder} and prepare the data again.")
 
     def verify(self) -> list[str]:
         """Read all files; return a sentence for each that is not what was written."""
@@ -128,11 +135,13 @@ def find(folder: Path) -> Entry | None:
     try:
         stored = json.loads((folder / META).read_text())
         files = {name: (int(size), str(sha)) for name, (size, sha) in stored["files"].items()}
+        if stored.keys() != {"key", "meta", "files", "digest"}:
+            return None
         if stored["digest"] != digest([stored["key"], stored["meta"], stored["files"]]):
             return None
         if any((folder / name).stat().st_size != size for name, (size, _) in files.items()):
             return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     return Entry(folder, stored["meta"], files)
 

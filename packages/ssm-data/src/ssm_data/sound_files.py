@@ -130,20 +130,29 @@ def _declared(size: int, found: int) -> str | None:
 
 
 def _riff(content: bytes) -> str | None:
-    """Compare the size of the data chunk of a WAV file, which RF64 keeps in its first chunk, with what is there."""
+    """Compare the size of the one data chunk of a WAV file, which RF64 keeps in its first chunk, with what is there."""
     order = "big" if content[:4] == b"RIFX" else "little"
-    long_size = None
+    long_size, missing, seen = None, "truncated: it has no samples", set()
     at = 12
     while at + 8 <= len(content):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], order)  # type: ignore[arg-type]
         if name == b"ds64":
             long_size = int.from_bytes(content[at + 16 : at + 24], "little")
+        if name in (b"fmt ", b"data"):
+            # Readers differ in which of two chunks they take.
+            if name in seen:
+                return f"damaged: it has two chunks {name.decode().strip()!r}"
+            seen.add(name)
         if name == b"data":
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
-            return None if size in UNKNOWN else _declared(at + 8 + size, len(content))
+            if size in UNKNOWN:
+                return None
+            missing = _declared(at + 8 + size, len(content))
+            if missing is not None:
+                return missing
         at += 8 + size + size % 2
-    return "truncated: it has no samples"
+    return missing
 
 
 def _caf(content: bytes) -> str | None:
