@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from ssm_models.config import CustomLayerConfig, Interface, StackConfig
-from ssm_models.config.layer_file import LayerFileError, source_digest, source_files
+from ssm_models.config.custom_layer_files import LayerFileError, source_digest, source_files
 from ssm_models.layers.custom import CustomLayer, load_class
 from ssm_models.model import build_model
 

@@ -279,7 +279,7 @@ def _is_kept(given: Any, got: Any) -> bool:
 def _source_digest(model: ModelName) -> str:
     if not model.path:
         return ""
-    from ssm_models.config.layer_file import source_digest
+    from ssm_models.config.custom_layer_files import source_digest
 
     try:
         return source_digest(model.path)

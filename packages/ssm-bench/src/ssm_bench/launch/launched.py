@@ -279,7 +279,7 @@ def _words(cell: Cell, out: Path) -> dict[str, Any]:
 
 
 def _digest(path: str) -> str:
-    from ssm_models.config.layer_file import LayerFileError, source_digest
+    from ssm_models.config.custom_layer_files import LayerFileError, source_digest
 
     try:
         return source_digest(path)

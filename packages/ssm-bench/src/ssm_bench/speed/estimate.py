@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from ssm_data.contract import Place, Spec
-from ssm_models.config.layer_file import LayerFileError
+from ssm_models.config.custom_layer_files import LayerFileError
 from ssm_models.model import build_model
 from torch import nn
 

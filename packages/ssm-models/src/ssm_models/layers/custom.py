@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ssm_models.config import CustomLayerConfig
-from ssm_models.config.layer_file import LayerFileError, digest, is_neighbour, source_files, split_path
+from ssm_models.config.custom_layer_files import LayerFileError, digest, is_neighbour, source_files, split_path
 from ssm_models.contract import SequenceLayer, State
 from ssm_models.modules.padding import mask_padding
 

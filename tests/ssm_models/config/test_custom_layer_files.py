@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ssm_models.config.layer_file import LayerFileError, digest, source_digest, source_files, split_path
+from ssm_models.config.custom_layer_files import LayerFileError, digest, source_digest, source_files, split_path
 
 FILES = {
     "own.py": "import torch, json\nfrom helpers import f\ndef g():\n    import late\nclass Mix: ...",
@@ -65,5 +65,5 @@ def test_a_path_that_names_no_file_is_a_sentence(path: str) -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, ssm_models.config.layer_file; assert 'torch' not in sys.modules"
+    code = "import sys, ssm_models.config.custom_layer_files; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
