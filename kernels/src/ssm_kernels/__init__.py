@@ -1,8 +1,8 @@
 """CUDA C++ kernels for state space models. NVRTC compiles them at run time: no toolchain and no setup step is needed.
 
 :func:`available` says whether they can run here. ``vandermonde``, ``cauchy``, ``diagonal_scan`` and ``chunked_scan``,
-which is the scan on tensor cores, are custom operators of torch with backward passes. Complex tensors are real ones
-whose last axis holds real and imaginary part.
+which is the scan on tensor cores, are custom operators of torch with backward passes. Complex tensors are real
+tensors whose last axis holds real and imaginary part.
 """
 
 from ssm_kernels.ops.cauchy import cauchy

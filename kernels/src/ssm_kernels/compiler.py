@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "cuda"
+#: Threads of a block, in every kernel.
 THREADS = 128
-"""Threads of a block, in every kernel."""
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -34,7 +34,7 @@ class CompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """Machine code for one architecture, and what the assembler reported: registers, spills."""
+    """Machine code for one architecture, and the log of the assembler: registers and spills."""
 
     cubin: bytes
     log: str
@@ -77,7 +77,7 @@ def supported_architectures() -> tuple[str, ...]:
 
 
 def options(unit: Unit, architecture: str) -> list[str]:
-    # Products and sums fuse only where a source says fmaf: the exact phases rely on rounded products, and the host
+    # A product and a sum fuse only if a source calls fmaf: the exact phases rely on rounded products, and the host
     # build rounds the same way.
     arithmetic = ["--fmad=false"]
     return [f"--gpu-architecture={architecture}", "--std=c++17", *arithmetic, "--ptxas-options=-v", *unit.defines]
@@ -137,7 +137,7 @@ def load_entry(entry: Path) -> bytes | None:
 
 
 def store_entry(entry: Path, cubin: bytes) -> None:
-    """Write beside the entry and rename, so that other processes see a whole entry or none."""
+    """Write a file beside the entry and rename it, so that other processes see a complete entry or none."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=entry.parent, prefix=entry.stem, suffix=".tmp")
     try:

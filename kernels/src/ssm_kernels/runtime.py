@@ -1,4 +1,4 @@
-"""Whether the kernels can run here, and their launch on the current stream of torch."""
+"""Check whether the kernels can run on this machine, and launch them on the current stream of torch."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from torch import Tensor
 from ssm_kernels.compiler import THREADS, Unit, cubin, supported_architectures
 
 Grid = tuple[int, int, int]
+#: A function that runs a kernel of a unit over a grid of blocks: ``launch(unit, kernel, grid, arguments)``. Tensors are
+#: contiguous and are passed as pointers; integers are passed as C ``int``.
 Launch = Callable[[Unit, str, Grid, Sequence[Tensor | int]], None]
-"""Runs a kernel of a unit over a grid of blocks: ``launch(unit, kernel, grid, arguments)``.
-Tensors are contiguous and go as pointers, integers as C ``int``."""
 
 
 def architecture(device: torch.device | int | None = None) -> str:
@@ -63,7 +63,7 @@ def primary_context(device: int):
 
 @cache
 def load_module(unit: Unit, device: int):
-    """Return the machine code of a unit in the context of the device, which must be the current one."""
+    """Load the machine code of a unit into the context of the device, which must be the current device."""
     from cuda.bindings import driver
 
     return driver_call(driver.cuModuleLoadData, cubin(unit, architecture(device)))
@@ -77,14 +77,14 @@ def load_kernel(unit: Unit, kernel: str, device: int):
 
 
 def launch(unit: Unit, kernel: str, grid: Grid, arguments: Sequence[Tensor | int]) -> None:
-    """Launch on the current stream of the tensors' device, see ``Launch``, without waiting for the result."""
+    """Launch a kernel on the current stream of the tensors' device, and do not wait for it; see ``Launch``."""
     from cuda.bindings import driver
 
     values = tuple(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
     types = tuple(ctypes.c_void_p if isinstance(a, Tensor) else ctypes.c_int for a in arguments)
     with torch.cuda.device(next(argument.device for argument in arguments if isinstance(argument, Tensor))):
         device = torch.cuda.current_device()
-        # A thread has no context until torch has used the device in it; so it is in threads of autograd.
+        # A thread has no context until torch has used the device in it. Threads of autograd may not have used it yet.
         if not int(driver_call(driver.cuCtxGetCurrent)):
             driver_call(driver.cuCtxSetCurrent, primary_context(device))
         function = load_kernel(unit, kernel, device)

@@ -7,6 +7,7 @@ from ssm_kernels.ops import common
 from ssm_kernels.ops.common import TERMS, WARP, blocks, dense
 from ssm_kernels.runtime import Launch
 
+#: Most numerators of a block.
 MAX_NUMERATORS = 8
 
 

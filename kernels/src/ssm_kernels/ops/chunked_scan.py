@@ -8,20 +8,22 @@ from ssm_kernels.ops import common, diagonal_scan
 from ssm_kernels.ops.common import WARP, blocks, dense
 from ssm_kernels.runtime import Launch
 
+#: Number of samples of a chunk, and number of chunks of a tile.
 SIDE = 16
-"""Samples of a chunk, and chunks of a tile."""
+#: Number of samples of a tile.
 TILE = SIDE * SIDE
+#: Number of states of a table; their real and imaginary parts together fill one side of it.
 STATES = SIDE // 2
-"""States whose real and imaginary parts are the side of a table."""
+#: Number of powers of each entry of ``a`` in the tables; see cuda/chunk_system.cu.
 POWERS = 5
+#: Number of segments that a block processes at once, for the outputs and for the gradients of the parameters.
 STRANDS, MOMENT_STRANDS = THREADS // WARP, 2
-"""Segments that a block works on at once, for outputs and for the gradients of the parameters."""
+#: Bytes that the memory reads together, and bytes of the widest access of a thread.
 SECTOR, ACCESS = 32, 16
-"""Bytes of memory that are read together, and those of the widest access."""
+#: Time is cut into segments if the sequences make fewer blocks than this. Cutting adds 50 % to the work.
 SPLIT = 256
-"""Time is cut into segments where sequences make fewer blocks than this; cutting costs half as much work again."""
+#: Kinds of tables, with the numbers of cuda/chunk_system.cu.
 FORWARD, TRANSPOSED, DERIVATIVES = range(3)
-"""Kinds of tables, as cuda/chunk_system.cu counts them."""
 
 SYSTEM = Unit("chunk_system.cu", ())
 
@@ -29,10 +31,10 @@ SYSTEM = Unit("chunk_system.cu", ())
 def chunked_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Run ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]`` as matrix products on tensor cores.
 
-    One pass over the signal, in chunks of 16 samples. A float32 signal is split into two tf32 parts, so that the errors
-    stay those of float32. A bfloat16 signal is taken as it is, and all else keeps more digits, so that the errors are
-    those of rounding the result. ``diagonal_scan`` computes the samples that remain if 16 does not divide L; such
-    lengths cost a copy.
+    The kernels process the signal in chunks of 16 samples. A float32 signal is split into two tf32 parts, so that the
+    errors are as small as in float32. A bfloat16 signal is used as it is, and all other numbers keep more digits, so
+    that the errors are those of rounding the result. If 16 does not divide L, ``diagonal_scan`` computes the remaining
+    samples, and the signal is copied.
 
     Args:
         u: input, real (B, L, H), float32 or bfloat16.
@@ -58,7 +60,7 @@ def chunked_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor)
 
 
 def whole_and_rest(u: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all whole chunks, and the samples that remain."""
+    """Run the scan: all whole chunks on tensor cores, then the remaining samples with ``diagonal_scan``."""
     L = u.shape[1]
     whole = L // SIDE * SIDE
     if whole == L:
@@ -85,16 +87,17 @@ def head_blocks(u: Tensor) -> int:
 
 
 def segment_length(u: Tensor) -> int:
-    """Return the samples of a segment, in whole tiles; L or more if time is not cut."""
+    """Return how many samples a segment has, a multiple of TILE; L or more if time is not cut."""
     B, L, _ = u.shape
     segments = max(1, min(L // TILE, SPLIT * STRANDS // (B * head_blocks(u))))
     return blocks(blocks(L, segments), TILE) * TILE
 
 
 def tables(launch: Launch, a: Tensor, b: Tensor, c: Tensor, kind: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the products need.
+    """Return the tables of the matrix products.
 
-    These are pairs of tables (H, groups, 2, 256), the response within a chunk (H, 256), and powers.
+    These are pairs of tables (H, groups, 2, 256), the response within a chunk (H, 256), and powers of ``a``
+    (H, groups, POWERS, STATES, 2).
     """
     H, M, _ = a.shape
     groups = blocks(M, STATES)
@@ -109,7 +112,7 @@ def states(
 ) -> Tensor:
     """Return a new tensor of the states at the starts of the segments, complex (B, segments, H, M, 2).
 
-    They are in the direction of the scan.
+    If ``transposed``, the scan runs against time, and a segment starts at its last sample.
     """
     (B, L, H), M, Q = u.shape, a.shape[1], segment_length(u)
     segments = blocks(L, Q)
@@ -125,7 +128,7 @@ def states(
 def outputs(
     launch: Launch, u: Tensor, starts: Tensor, system: tuple[Tensor, Tensor, Tensor], transposed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the outputs (B, L, H) and the last state. The states of :func:`states` are overwritten."""
+    """Return the outputs (B, L, H) and the last state. This overwrites ``starts``."""
     B, L, H = u.shape
     segments, M = starts.shape[1], starts.shape[3]
     y = torch.empty_like(u)

@@ -1,4 +1,4 @@
-"""What every operator needs: registration with torch, checks, and arithmetic of grids."""
+"""Functions that all operators share: registration with torch, checks, and sizes of grids."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +12,18 @@ from ssm_kernels import host, runtime
 from ssm_kernels.compiler import THREADS, Unit
 from ssm_kernels.runtime import Launch
 
+#: Threads of a warp.
 WARP = 32
+#: Number of terms of a sum that a block holds in shared memory at a time.
 TERMS = 32
-"""Terms of a sum that a block holds in shared memory at a time."""
+#: Number of blocks that fill any current GPU. A backward pass gives a block several tiles only if at least this many
+#: blocks remain.
 FULL_GRID = 1024
-"""Blocks that fill any current GPU; the backward passes give a block more work only beyond it."""
+#: Most tiles of a block.
 MAX_TILES = 8
 
+#: The implementation of every registered operator. Its first argument is the launch function.
 IMPLEMENTATIONS: dict[CustomOpDef, Callable] = {}
-"""Every registered operator with the function behind it, whose first argument is the launch."""
 
 
 def operator(name: str, schema: str, implementation: Callable, fake: Callable) -> CustomOpDef:
@@ -38,7 +41,7 @@ def operator(name: str, schema: str, implementation: Callable, fake: Callable) -
 
 
 def emulate_on_cpu() -> None:
-    """Give the operators CPU kernels, the host build of the same sources (:mod:`ssm_kernels.host`).
+    """Register CPU kernels for the operators: the host build of the same sources (:mod:`ssm_kernels.host`).
 
     This is for tests only.
     """
@@ -64,7 +67,7 @@ def check_float32(**tensors: Tensor) -> None:
     """Refuse tensors that are not float32 or not on one device.
 
     Raises:
-        ValueError: a tensor is not.
+        ValueError: a tensor is not float32, or the tensors are on several devices.
     """
     first = next(iter(tensors.values()))
     for name, tensor in tensors.items():
@@ -75,12 +78,15 @@ def check_float32(**tensors: Tensor) -> None:
 
 
 def shapes(*tensors: Tensor) -> str:
-    """Return shapes for a sentence: ``(2, 3) and (4,)``."""
+    """Format shapes for a message: ``(2, 3) and (4,)``."""
     return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Return a tensor that is contiguous and aligned for vector loads, which a slice of a packed tensor may not be."""
+    """Return a tensor that is contiguous and aligned for vector loads; copy it if needed.
+
+    A slice of a packed tensor may not be aligned.
+    """
     whole = tensor.contiguous()
     return whole if whole.data_ptr() % 16 == 0 else whole.clone()
 
@@ -91,8 +97,10 @@ def blocks(size: int, block: int) -> int:
 
 
 def tiles_per_block(tiles: int, rows: int) -> int:
-    """Return how many tiles one block of a backward pass treats.
+    """Return how many tiles one block of a backward pass processes.
 
-    It depends on shapes alone, and on the other extent of the grid.
+    Args:
+        tiles: number of tiles of a row.
+        rows: number of rows, which is the other extent of the grid.
     """
     return max(1, min(MAX_TILES, tiles * rows // FULL_GRID))

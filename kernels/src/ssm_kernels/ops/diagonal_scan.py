@@ -10,22 +10,19 @@ from ssm_kernels.ops import common
 from ssm_kernels.ops.common import WARP, blocks, dense
 from ssm_kernels.runtime import Launch
 
+#: Time is cut into segments if the sequences make fewer blocks than this. Cutting costs two thirds more arithmetic.
 SPLIT = 192
-"""Time is cut into segments if the sequences make fewer blocks than this. Cutting costs two thirds more arithmetic."""
+#: Most blocks if time is cut. More segments do not cost more, and with more blocks one can compute while another waits.
 CUT = 1024
-"""The most blocks that are made if time is cut.
-
-More segments do not cost more, and with more blocks one can compute while another waits.
-"""
+#: Fewest samples of a segment if time is cut.
 LEAST_SEGMENT = 256
-"""The fewest samples of a segment if time is cut."""
 
 
 def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Run ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]`` in one fused kernel.
 
     A single sample or many sequences need one launch, and the states stay in registers. If sequences are few and long,
-    two more launches come first, which find the states at the borders of segments.
+    two more launches come first; they compute the states at the borders of the segments.
 
     Args:
         u: input, real (B, L, H).

@@ -9,8 +9,8 @@ from ssm_kernels.runtime import Launch
 
 STEPS, WARP_ROWS = 64, 4
 MAX_ROWS = 16
+#: Length of the longest kernel. Positions are counted in float32, which is exact up to this number.
 MAX_LENGTH = 1 << 24
-"""Longest kernel: positions are counted in float32, which is exact up to here."""
 
 
 def vandermonde(c: Tensor, a: Tensor, L: int) -> Tensor:
