@@ -1,6 +1,6 @@
 """The mathematics of structured state space models, as pure functions on tensors.
 
-One legend of letters for every shape in the workspace:
+These letters describe every shape in the workspace:
 
 ===== =====================================================================
 B     batch

@@ -1,7 +1,7 @@
-"""The choice of the implementation of an operator that runs, and the reasons.
+"""Choose which implementation of an operator runs, and explain why.
 
 Every operator of :mod:`ssm_core.ops` declares its implementations in order of preference. ``Backend.AUTO`` runs the
-first one that does not refuse the given tensors; a refusal is a sentence. A back end that is asked for by name, as an
+first one that does not refuse the given tensors; a refusal is a sentence that says why. A back end that is named, by an
 argument or with :func:`use_backend`, runs or raises an error; it is never replaced silently.
 """
 
@@ -21,22 +21,22 @@ from ssm_core.torch_internals import constant_when_compiled
 class Backend(StrEnum):
     """The back ends that come with this package. An operator may declare others, under any name."""
 
-    #: The preferred one of those that take the tensors.
+    #: The first back end, in order of preference, that does not refuse the tensors.
     AUTO = "auto"
-    #: The formula itself: the oracle of the tests.
+    #: Code that reads as the formula; the tests compare the others with it.
     NAIVE = "naive"
-    #: Plain PyTorch in its fast form: any device.
+    #: Fast plain PyTorch, for any device.
     TORCH = "torch"
     #: pykeops, compiled at first use.
     KEOPS = "keops"
     #: ssm-kernels, compiled at run time.
     CUDA = "cuda"
-    #: ssm-kernels, as matrix products on tensor cores.
+    #: ssm-kernels, with matrix products on tensor cores.
     TENSOR_CORES = "tensor-cores"
 
 
 class BackendError(RuntimeError):
-    """The back end that was asked for by name refuses the tensors; the message says why."""
+    """The named back end refuses the tensors; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Implementation:
 
     Attributes:
         run: the function; it takes the arguments of the operator in order.
-        refusal: takes the same arguments and returns a sentence why they cannot be served, or None.
-        reserve: a sentence why AUTO never takes it, though it can be named; None if AUTO may.
+        refusal: takes the same arguments; returns a sentence that says why they cannot be served, or None.
+        reserve: a sentence that says why AUTO never chooses it, although it can be named; None if AUTO may choose it.
     """
 
     run: Callable[..., Any]
@@ -56,11 +56,11 @@ class Implementation:
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs for given tensors.
+    """The back end that runs for given tensors, and why the others do not.
 
     Attributes:
         used: the back end that runs.
-        others: for every other back end, a sentence why it does not.
+        others: for every other back end, a sentence that says why it does not run.
     """
 
     used: str
@@ -74,7 +74,7 @@ _named: dict[str, str] = {}
 
 
 def backend_names() -> list[str]:
-    """Return the names of all back ends but AUTO: those of :class:`Backend`, then others that an operator declares."""
+    """Return the names of all back ends but AUTO: first :class:`Backend`, then others that operators declare."""
     ours = [each for each in Backend if each is not Backend.AUTO]
     others = (name for each in OPERATORS.values() for name in each.implementations if name not in ours)
     return [*ours, *dict.fromkeys(others)]
@@ -98,8 +98,8 @@ class Operator:
     """The implementations of an operator.
 
     Args:
-        name: of the operator.
-        implementations: by back end, the preferred one first.
+        name: name of the operator.
+        implementations: the implementations by back end, in order of preference.
     """
 
     def __init__(self, name: str, implementations: Mapping[Any, Implementation]) -> None:
@@ -108,27 +108,27 @@ class Operator:
         OPERATORS[name] = self
 
     def __call__(self, backend: str, *args: Any) -> Any:
-        """Run on ``args``.
+        """Run the operator on ``args``.
 
         Raises:
-            BackendError: the back end that was asked for refuses.
+            BackendError: the named back end refuses the arguments.
             ValueError: there is no such back end.
         """
         return self.implementations[self._resolve(backend, args)].run(*args)
 
     def explain(self, *args: Any, backend: str = Backend.AUTO) -> Choice:
-        """Return which back end runs for ``args``, and for each of the others why it does not."""
+        """Return which back end runs for ``args``, and why each of the others does not."""
         used, reasons = self._resolve(backend, args), self.refusals(*args)
         for each, implementation in self.implementations.items():
             reasons.setdefault(each, implementation.reserve or f"{used} is preferred.")
         return Choice(used, {each: reason for each, reason in reasons.items() if each != used})
 
     def refusals(self, *args: Any) -> dict[str, str]:
-        """Return the back ends that cannot run ``args``, each with the sentence why."""
+        """Return the back ends that cannot run ``args``, each with a sentence that says why."""
         return {each: reason for each in backend_names() if (reason := self._refusal(each, args)) is not None}
 
     def asked(self, backend: str) -> str:
-        """Return the back end that an argument asks for; if that is AUTO, the one of :func:`use_backend`."""
+        """Return the back end that an argument names; if that is AUTO, return the one that :func:`use_backend` set."""
         asked = find_backend(backend)
         return _named.get(self.name, Backend.AUTO) if asked == Backend.AUTO else asked
 
@@ -151,13 +151,13 @@ class Operator:
 
 @contextmanager
 def use_backend(backend: str, *operators: str) -> Iterator[None]:
-    """Inside the ``with`` block, run calls that leave the choice open on ``backend``.
+    """Run the calls in the ``with`` block on ``backend``, unless their own ``backend=`` argument is not AUTO.
 
-    This holds for the whole process, not for one thread. A ``backend=`` argument other than AUTO goes first.
+    This holds for the whole process, not for one thread.
 
     Args:
-        backend: the back end to use; AUTO gives the choice back.
-        operators: the operators that it holds for; all if none is named.
+        backend: the back end to use; AUTO restores the automatic choice.
+        operators: names of the operators that use it; all operators if no name is given.
 
     Raises:
         ValueError: there is no such back end or operator.
@@ -201,7 +201,7 @@ def _unfit(*tensors: Tensor, allowed: tuple[torch.dtype, ...] = (torch.float32,)
 
 @constant_when_compiled
 def kernels_missing() -> str | None:
-    """Return why ssm-kernels cannot run on this machine, whatever the tensors are, or None."""
+    """Return why ssm-kernels cannot run on this machine with any tensors, or None."""
     if importlib.util.find_spec("ssm_kernels") is None:
         return "ssm-kernels is not installed; install ssm-core[cuda]."
     import ssm_kernels
@@ -212,11 +212,11 @@ def kernels_missing() -> str | None:
 
 @constant_when_compiled
 def tensor_cores_missing() -> str | None:
-    """Return why ssm-kernels cannot use tensor cores on this machine, whatever the tensors are, or None."""
+    """Return why ssm-kernels cannot use tensor cores on this machine with any tensors, or None."""
     if reason := kernels_missing():
         return reason
     major, minor = torch.cuda.get_device_capability()
-    return None if major >= 8 else f"its tensor cores know tf32 and bfloat16 from sm_80 on, not sm_{major}{minor}."
+    return None if major >= 8 else f"it needs tf32 and bfloat16 tensor cores, sm_80 or newer, not sm_{major}{minor}."
 
 
 def keops_refusal(*_: Tensor | int) -> str | None:
@@ -234,7 +234,7 @@ def float64_refusal(*tensors: Tensor | int) -> str | None:
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return the tensors in their common dtype, and never below float32."""
+    """Convert the tensors to their common dtype, or to float32 if the common dtype is narrower."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)

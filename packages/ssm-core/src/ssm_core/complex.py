@@ -1,7 +1,7 @@
 """Complex arithmetic on real tensors whose last axis holds (real, imaginary).
 
 The layout is that of ``torch.view_as_real``. All functions broadcast over the leading axes. They consist of real
-elementwise operations, so that ``torch.compile`` takes them without a break.
+elementwise operations, so that ``torch.compile`` compiles them without a graph break.
 """
 
 import math
@@ -37,7 +37,7 @@ def cexp(x: Tensor) -> Tensor:
 
 
 def cexpm1(x: Tensor) -> Tensor:
-    """Return ``exp(x) - 1`` of ``x`` (..., 2), with all its digits for small x."""
+    """Return ``exp(x) - 1`` of ``x`` (..., 2), accurate to rounding for small x too."""
     real, imag = x.unbind(-1)
     # No cancellation in the real part: cos = 1 - 2 sin^2(half angle).
     growth = real.expm1()
@@ -45,12 +45,15 @@ def cexpm1(x: Tensor) -> Tensor:
 
 
 def cexpm1_over(x: Tensor) -> Tensor:
-    """Return ``(exp(x) - 1) / x`` of ``x`` (..., 2), exact to rounding at and around zero, as is its gradient."""
+    """Return ``(exp(x) - 1) / x`` of ``x`` (..., 2).
+
+    The value and its gradient are accurate to rounding at and near zero too.
+    """
     return _Expm1Over.apply(x)
 
 
 class _Expm1Over(torch.autograd.Function):
-    """The quotient with a derivative by hand: the one of autograd loses all digits near zero."""
+    """The quotient with a hand-written derivative, because the derivative of autograd loses all digits near zero."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ class _Expm1Over(torch.autograd.Function):
         real, imag = x.unbind(-1)
         square = abs2(x)
         small = square < _TAYLOR_RADIUS**2
-        # The derivative (exp(x) - value) / x with exp(x) = 1 + x value, whose digits cancel near zero.
+        # The derivative is (exp(x) - value) / x with exp(x) = 1 + x value. Its digits cancel near zero.
         rest = torch.stack((1 - value[..., 0], -value[..., 1]), -1)
         far = value + cmul(rest, conj(x)) / torch.where(small, 1, square).unsqueeze(-1)
         # Near zero the derivative is the polynomial sum (k + 1) / (k + 2)! x^k, in Horner's form.
@@ -82,5 +85,5 @@ class _Expm1Over(torch.autograd.Function):
 
 #: Below this modulus the derivative is a polynomial.
 _TAYLOR_RADIUS = 0.1
-#: Terms of the polynomial; the first one that is left out is below 11 / 12! 0.1^10 = 3e-18.
+#: Number of terms of the polynomial; the first omitted term is below 11 / 12! 0.1^10 = 3e-18.
 _TAYLOR_TERMS = 10

@@ -4,7 +4,8 @@ For a diagonal A both rules give an exponent and a factor,
 
     A_bar = exp(exponent),    B_bar = factor * B,
 
-so that one operator, ``vandermonde``, makes the kernel ``2 Re sum C B_bar exp(exponent * l)`` of either rule. Sources:
+so that one operator, ``vandermonde``, computes the kernel ``2 Re sum C B_bar exp(exponent * l)`` for both rules.
+Sources:
 "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), section 3.1;
 "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), equation 3.
 """
@@ -34,7 +35,7 @@ def bilinear(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
 
     The exponent is the logarithm of A_bar, but A_bar is not formed. With ``z = dt a / 2`` it is
     ``log|A_bar| = log1p(4 Re z / |1 - z|^2) / 2`` and ``arg A_bar = atan2(2 Im z, 1 - |z|^2)``, which is accurate for
-    small steps too. If A_bar is far from 1, the logarithm of the modulus itself is taken.
+    small steps too. If ``|A_bar|`` is far below 1, its logarithm is computed directly.
 
     Args:
         a: diagonal of A, complex (..., M, 2).
@@ -48,7 +49,7 @@ def bilinear(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
     one_minus_z = torch.stack((1 - real, -imag), -1)
     modulus = abs2(one_minus_z)
     ratio = 4 * real / modulus  # |A_bar|^2 - 1
-    # Near A_bar = 0, for real poles at dt a = -2, the difference from 1 has no digits left; and 0 has no logarithm.
+    # Near A_bar = 0, at the real pole dt a = -2, the ratio keeps no digits of |A_bar|. The clamp avoids log(0).
     square = (((1 + real).square() + imag.square()) / modulus).clamp_min(torch.finfo(z.dtype).tiny)
     log_square = torch.where(ratio < -0.5, square.log(), ratio.clamp_min(-0.75).log1p())
     exponent = torch.stack((log_square / 2, torch.atan2(2 * imag, 1 - abs2(z))), -1)

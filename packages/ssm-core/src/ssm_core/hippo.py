@@ -4,7 +4,7 @@ Every measure gives a system ``x' = A x + B u``. For some measures a low-rank P 
 normal; in the eigenbasis of that normal part, A is diagonal minus low rank.
 
 All functions compute in float64 on the CPU, because they run once, at construction. Matrices in an eigenbasis have
-complex dtypes here, with one of each conjugate pair stored.
+complex dtypes here, and hold one entry of each conjugate pair.
 
 Sources: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), appendix D (LegS, LegT,
 LagT); "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), appendix C.1 (low-rank
@@ -39,7 +39,7 @@ class NormalPlusLowRank:
     """A HiPPO matrix ``A = V (diag(w) - P P^*) V^*`` in the eigenbasis of its normal part.
 
     Attributes:
-        w: eigenvalues of the normal part, complex (M,); the imaginary parts are not positive, the largest is first.
+        w: eigenvalues of the normal part, complex (M,); imaginary parts are negative or 0, the lowest first.
         P: low-rank factor, complex (R, M).
         B: input vector, complex (M,).
         V: eigenvectors, complex (N, M); the other half of the basis is its conjugate.
@@ -117,8 +117,8 @@ def nplr(measure: str, N: int, rank: int | None = 1, B_clip: float | None = 2.0)
     w = torch.complex(S.diagonal().mean().expand(N), imag)[: N // 2]
     V = V[:, : N // 2]
     if abs(imag[N // 2 - 1]) < 1e-4:
-        # A zero frequency is a double eigenvalue, whose plane has many real bases. Take the first two coordinates,
-        # which span it for every measure that has one.
+        # A zero frequency is a double eigenvalue, so its eigenvectors are not unique. The first two coordinates span
+        # the plane of this eigenvalue for every measure that has one. Choose the eigenvector from them.
         V[:, -1] = 0
         V[0, -1], V[1, -1] = 2**-0.5, 2**-0.5 * 1j
     first = (V.abs() > 1e-8).int().argmax(0)
@@ -131,14 +131,14 @@ def nplr(measure: str, N: int, rank: int | None = 1, B_clip: float | None = 2.0)
 
 
 def basis(measure: str, N: int, ages: Tensor) -> Tensor:
-    """Return the functions whose coefficients the state of a measure holds.
+    """Return the basis functions of a measure. Its state holds their coefficients.
 
     Args:
         measure: ``legs``, ``legt``, ``lagt`` or ``fourier`` (``fout``).
         N: state size.
-        ages: how long ago, real (T,). For ``legs`` it is a share of the time since the start: 0 is now, 1 is the start.
-            For the others it is in units of the time of the measure, from 0 to the length of the window, which is 2, or
-            for ``lagt`` to infinity.
+        ages: time before now, real (T,). For ``legs`` it is a fraction of the time since the start: 0 is now, 1 is the
+            start. For the others it is in time units of the measure, from 0 to the length of the window. The window has
+            length 2; that of ``lagt`` is infinite.
 
     Returns:
         Real (T, N), float64.
@@ -159,7 +159,7 @@ def basis(measure: str, N: int, ages: Tensor) -> Tensor:
         phase = math.pi * (n // 2) * ages
         waves = torch.where(n % 2 == 0, phase.cos(), phase.sin())
         return torch.where(n == 0, 1.0, 2**0.5) * waves
-    raise ValueError(f"The basis of {measure!r} is not known here; those of legs, legt, lagt and fourier are.")
+    raise ValueError(f"The basis of {measure!r} is not known; the bases of legs, legt, lagt and fourier are known.")
 
 
 def reconstruct(measure: str, state: Tensor, ages: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def reconstruct(measure: str, state: Tensor, ages: Tensor) -> Tensor:
 
     Args:
         measure: see :func:`basis`.
-        state: of the system of :func:`transition`, real (..., N).
+        state: a state of the system that :func:`transition` returns, real (..., N).
         ages: (T,), see :func:`basis`.
 
     Returns:
@@ -202,7 +202,7 @@ def _legt(N: int) -> tuple[Tensor, Tensor]:
     n = _range(N)
     r = (2 * n + 1).sqrt()
     sign = torch.where(n[:, None] < n, (-1.0) ** (n[:, None] - n), 1.0)
-    # Half of the published matrix, so that the window has length 2, as that of FouT has.
+    # Use half of the published matrix, so that the window has length 2, like the window of FouT.
     return -0.5 * r[:, None] * sign * r, 0.5 * r
 
 
@@ -219,13 +219,13 @@ def _lagt(N: int) -> tuple[Tensor, Tensor]:
 
 
 def _tlagt(N: int) -> tuple[Tensor, Tensor]:
-    """Return tilted Laguerre with tilt 1, which is no tilt."""
+    """Return the tilted Laguerre system. Its tilt is 1, which means no tilt."""
     ones = torch.ones(N, dtype=torch.float64)
     return -torch.tril(ones.expand(N, N)), ones
 
 
 def _glagt(N: int) -> tuple[Tensor, Tensor]:
-    """Return generalised Laguerre at alpha = 0, with tilt beta = 0.01."""
+    """Return the generalised Laguerre system for alpha = 0 and tilt beta = 0.01."""
     beta = 0.01
     ones = torch.ones(N, dtype=torch.float64)
     A = -0.5 * (1 + beta) * torch.diag(ones) - torch.tril(ones.expand(N, N), -1)

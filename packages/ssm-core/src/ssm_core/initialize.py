@@ -14,8 +14,8 @@
 ``hippo``, ``diag``, ``all``  the copies are divided among several of these
 ============================  ============================================================
 
-Source: "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), section 4; the
-combinations are those of "How to Train Your HiPPO" (arXiv:2206.12037).
+Source: "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), section 4. The
+combinations come from "How to Train Your HiPPO" (arXiv:2206.12037).
 """
 
 import math
@@ -47,7 +47,7 @@ class Initial:
     """Initial diagonal plus low-rank systems ``A - P P^*``, S copies, float64.
 
     Attributes:
-        A: diagonal, complex (S, M, 2); neither real nor imaginary parts are positive.
+        A: diagonal, complex (S, M, 2); real and imaginary parts are negative or zero.
         B: complex (S, M, 2).
         P: complex (R, S, M, 2); zero for ``diag-...``.
         V: the basis, complex (S, N, M, 2): the state with the coordinates x is ``2 Re V x``.
@@ -75,28 +75,27 @@ def ssm(
     P_scale: float = 1.0,
     normalize: bool = False,
 ) -> Initial:
-    """Return the initial systems of a name.
+    """Return the systems of a named initialisation.
 
     Args:
         init: a name of the table above.
         N: state size, even.
-        rank: R; None: as low as ``init`` allows, for callers that do not use P.
+        rank: R; None: the lowest rank that ``init`` allows, for callers that do not use P.
         copies: S; a multiple of the number of parts of a combination.
-        real_random: draw the real parts. This option and those below, except B_clip, are for ``diag-`` and ``dplr-``
-            only.
+        real_random: draw the real parts at random. This option and those below, except B_clip, are for ``diag-``
+            and ``dplr-`` only.
         real_scale: factor of the real part.
         imag_random: draw the grid of the imaginary part uniformly.
         imag_scale: factor of the imaginary part.
         B_init: ``constant``, ``random``, ``alternating``, ``unit-cw``, ``unit-ccw``, or ``hippo``, which is the B of
-            LegS.
-            None: ``hippo`` for ``diag-legs``, ``constant`` for the others.
+            LegS. None: ``hippo`` for ``diag-legs``, ``constant`` for the others.
         B_scale: factor of B.
         B_clip: bound of the imaginary part of the B of a HiPPO measure; None: no bound.
         P_scale: factor of the random P of ``dplr-``.
         normalize: scale B so that a stationary white input of unit variance gives a state of unit variance.
 
     Raises:
-        ValueError: there is no such name, N is odd, the rank is too small, or the copies cannot be divided.
+        ValueError: the name is unknown, N is odd, the rank is too small, or the copies cannot be divided.
     """
     parts = COMBINATIONS.get(init, (init,))
     if copies % len(parts):
@@ -143,9 +142,9 @@ def step_sizes(shape: tuple[int, ...], dt_min: float, dt_max: float, *, determin
 
     Args:
         shape: (H, 1) for one step size for each feature, (H, M) for one for each feature and mode.
-        dt_min: the smallest one.
-        dt_max: the largest one.
-        deterministic: space them evenly over the features instead of drawing them.
+        dt_min: the smallest step size.
+        dt_max: the largest step size.
+        deterministic: space the logarithms evenly over the features instead of drawing them.
     """
     if deterministic:
         fraction = torch.linspace(0, 1, shape[0], dtype=torch.float64)[:, None].expand(shape)
@@ -220,7 +219,7 @@ def _input_vector(kind: str, N: int, copies: int) -> Tensor:
         angle = 2 * math.pi / N * torch.arange(M, dtype=torch.float64)
         B = torch.polar(torch.ones_like(angle), angle if kind == "unit-ccw" else -angle)
     elif kind == "hippo":
-        B = nplr("legs", N).B  # the theory takes half of it; the published code takes all
+        B = nplr("legs", N).B  # the theory uses half of this vector; the published code uses all of it
     else:
         raise ValueError(
             f"There is no B_init {kind!r}; there are constant, random, alternating, unit-cw, unit-ccw and hippo."

@@ -1,4 +1,4 @@
-"""Matrix products that stay float32, whatever precision the rest of the program allows.
+"""Matrix products that stay float32, even if the rest of the program allows a lower precision.
 
 ``torch.set_float32_matmul_precision("high")``, which many training scripts set, rounds the factors of every float32
 product to ten bits (TF32, or bfloat16 on some CPUs). That suits the weights of a network, but it ruins the kernel of a
@@ -67,7 +67,7 @@ def einsum(equation: str, x: Tensor, y: Tensor) -> Tensor:
 @contextmanager
 def _full_float32() -> Iterator[None]:
     """Switch reduced precision off. torch has switches for the process only, not for one call."""
-    # The product of another thread must neither find nor restore the settings of this one.
+    # The lock keeps products in other threads from reading or writing the settings while this thread changes them.
     _lock.acquire()
     allowed = [setting.fp32_precision for setting in _SETTINGS]
     if all(each in ("none", "ieee") for each in allowed):
@@ -80,7 +80,7 @@ def _full_float32() -> Iterator[None]:
         yield
     finally:
         for setting, value in zip(_SETTINGS, allowed, strict=True):
-            setting.fp32_precision = "none"  # a value that was inherited from a wider setting is inherited again
+            setting.fp32_precision = "none"  # inherit from the wider setting, as before
             if setting.fp32_precision != value:
                 setting.fp32_precision = value
         _lock.release()

@@ -1,8 +1,8 @@
-"""The kernel of a DPLR system by its generating function at the roots of unity, computed in one of two ways.
+"""The kernel of a DPLR system from its generating function at the roots of unity, computed in one of two ways.
 
 With ``g = 2 (1 - z) / (1 + z)`` for a root of unity z, the generating function is ``2 / (1 + z) C (g - dt A)^-1 dt B``.
 The resolvent of the diagonal part is a sum over the poles; the low-rank part is a correction by Woodbury's identity.
-Next to a pole that correction cancels the leading digits. Source: "Efficiently Modeling Long Sequences with Structured
+Near a pole, this correction cancels the leading digits. Source: "Efficiently Modeling Long Sequences with Structured
 State Spaces" (arXiv:2111.00396), algorithm 1 and appendix C.3.
 """
 
@@ -35,9 +35,9 @@ def dplr_kernel(s: DPLR, C: Tensor, length: int) -> Tensor:
 
 @torch.no_grad()
 def _float64_suffices(s: DPLR, length: int) -> bool:
-    """Return whether float64, less the digits that are cancelled, has the digits of the system's dtype.
+    """Return whether a result in float64 keeps the digits of the system's dtype after cancellation.
 
-    Each factor of 10 by which a pole is closer to a node than the next node is costs two digits.
+    If the distance of a pole from its node is 10^-k times the distance between two nodes, 2 k digits cancel.
     """
     w = torch.view_as_complex(s.A * s.dt)
     decay = -w.real / (1 - w / 2).abs().square()  # -log |a|, to first order
@@ -46,7 +46,7 @@ def _float64_suffices(s: DPLR, length: int) -> bool:
 
 
 def _by_fft(s: DPLR, C: Tensor, length: int) -> Tensor:
-    """Compute all nodes together, in float64.
+    """Compute the taps from all nodes together, in float64.
 
     For a pole ``w = dt Lambda`` and its image ``a = (1 + w/2) / (1 - w/2)`` under the bilinear rule, each term of the
     resolvent is a geometric series,
@@ -78,7 +78,7 @@ class _RealFFT(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         n = ctx.length
-        # The inverse transform counts each frequency twice, except the first and that of Nyquist.
+        # The inverse transform counts each frequency twice, except zero and the Nyquist frequency.
         half = torch.full((grad.shape[-1],), 0.5, dtype=grad.real.dtype, device=grad.device)
         half[0] = 1
         if n % 2 == 0:
@@ -87,7 +87,10 @@ class _RealFFT(torch.autograd.Function):
 
 
 def _by_cauchy(s: DPLR, C: Tensor, length: int) -> Tensor:
-    """Compute node by node in the dtype of the system; the nodes next to a pole, and the first node, in float64."""
+    """Compute the taps from nodes in the dtype of the system.
+
+    The nodes next to a pole, and the first node, are computed in float64.
+    """
     mean = _mean_response(s, C).to(C.dtype).unsqueeze(-1)
     spectrum = torch.complex(mean, torch.zeros_like(mean))
     if length > 1:
@@ -111,7 +114,7 @@ def _mean_response(s: DPLR, C: Tensor) -> Tensor:
     """Return the generating function at frequency 0, ``-C A^-1 B``, real (C, H), float64.
 
     The poles of all slow modes lie next to this node, so the low-rank correction would cancel the leading digits. The
-    whole A is far from singular, so it is solved as one matrix.
+    whole A is far from singular, so one linear system with it is solved instead.
     """
     s = s.double()
     # solve_ex does not check for errors, so the CPU does not wait for the GPU.
@@ -122,11 +125,12 @@ def _mean_response(s: DPLR, C: Tensor) -> Tensor:
 def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
     """Return the corrected resolvent at nodes that lie next to a pole, complex (C, H, J), in float64.
 
-    At such a node the low-rank correction would cancel as many leading digits as the pole is closer than the next node.
-    So the sums leave out the nearest mode x of each node. The equation of that mode, ``delta x = dt (B - P q)`` with
-    ``delta = i y - w`` and the unknowns q of the correction, is eliminated last, and nothing is divided by delta.
+    At such a node the low-rank correction would cancel leading digits, and more of them the closer the pole is. So the
+    sums leave out the nearest mode x of each node. The equation of that mode, ``delta x = dt (B - P q)`` with
+    ``delta = i y - w`` and the unknowns q of the correction, is eliminated last, without a division by delta.
 
-    Products with zeros and ones select the modes: on a GPU the gradient of an indexed read adds in any order.
+    Products with zeros and ones select the modes, because on a GPU the gradient of an indexed read adds in no fixed
+    order.
 
     Args:
         s: the system.
@@ -159,7 +163,7 @@ def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
 
     outputs = len(C)
     left_dt, right = at_the_mode(torch.cat((s.B[None], s.P)) * s.dt), at_the_mode(torch.cat((C, conj(s.P))))
-    r = r + left_dt.conj()[:, None] * right.conj() / torch.complex(decay, y + frequency)  # the other member
+    r = r + left_dt.conj()[:, None] * right.conj() / torch.complex(decay, y + frequency)  # the conjugate mode
     r = torch.cat((r[:, :outputs], left_dt[:, None], r[:, outputs:]), 1)
     row = torch.cat((-right[:outputs], torch.complex(decay, y - frequency)[None], -right[outputs:]))
     r = _correct(torch.cat((r[:1], row[None], r[1:])), len(s.P))
@@ -169,7 +173,7 @@ def _near_poles(s: DPLR, C: Tensor, y: Tensor) -> Tensor:
 def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
     """Return ``nodes`` (C, H, F) with ``values`` (C, H, J) at ``index`` (H, J).
 
-    Values at equal indices are equal.
+    If an index occurs more than once in a row, its values must be equal.
     """
     count = values.real.new_zeros(nodes.shape[1:]).scatter_add_(1, index, torch.ones_like(values.real[0]))
     kept = torch.where(count > 0, 0, nodes)
@@ -179,14 +183,14 @@ def _replace(nodes: Tensor, index: Tensor, values: Tensor) -> Tensor:
 def _correct(r: Tensor, R: int, factor: Tensor | float = 1.0) -> Tensor:
     """Apply the low-rank correction to resolvents.
 
-    ``r[B, C] - r[B, P^*] (1 + r[P, P^*])^-1 r[P, C]`` is computed by elimination, for the resolvents ``factor r``; the
-    result is divided by the factor again. No pivoting is needed: for a stable Lambda, ``r[P, P^*]`` has a positive
+    ``r[B, C] - r[B, P^*] (1 + r[P, P^*])^-1 r[P, C]`` is computed by elimination, for the resolvents ``factor r``. The
+    result is then divided by the factor. No pivoting is needed: for a stable Lambda, ``r[P, P^*]`` has a positive
     Hermitian part on the imaginary axis.
 
     Args:
         r: complex (..+R, ..+R, H, F); the last R inputs and outputs are P and P^*.
         R: rank.
-        factor: of the resolvents.
+        factor: factor of the resolvents.
 
     Returns:
         Complex (.., .., H, F).

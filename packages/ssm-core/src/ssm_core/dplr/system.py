@@ -1,4 +1,4 @@
-"""A diagonal plus low-rank system and its bilinear discretisation, in factors that lose no digits."""
+"""A diagonal plus low-rank system and its bilinear discretisation, in factors that avoid cancellation."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class DPLR:
         """Return D P S, complex (R, H, M, 2)."""
         DP = cmul(D, self.P)
         small = einsum("rhn,shn->hrs", row(conj(self.P)), DP.flatten(-2))
-        # In float64, because the backward pass of an inverse contains products that reduced precision would round.
+        # Use float64, because the backward pass of an inverse contains products that reduced precision would round.
         # inv_ex does not check for errors, so the CPU does not wait for the GPU.
         S, _ = torch.linalg.inv_ex(torch.eye(len(DP), device=DP.device) + small.double())
         return einsum("rhmi,hrs->shmi", DP, S.to(DP.dtype))
@@ -79,7 +79,7 @@ class DPLR:
         return torch.eye(gap.shape[-1], dtype=gap.dtype, device=gap.device) - gap
 
     def gap(self) -> Tensor:
-        """Return ``I - A_bar``, real (H, N, N), with all its digits if A_bar is close to I."""
+        """Return ``I - A_bar``, real (H, N, N), accurate even if A_bar is close to I."""
         left, right = self.low_rank()
         change = rotations(2 * cmul(self.resolvent(), self.A))
         return low_rank(left, right) - change

@@ -1,7 +1,7 @@
 """The operators of state space models.
 
-Each is one public function, and a folder of implementations; its argument ``backend`` chooses among them, see
-:mod:`ssm_core.backends`.
+Each operator is one public function and a folder of implementations. Its argument ``backend`` chooses the
+implementation; see :mod:`ssm_core.backends`.
 """
 
 from ssm_core.ops.cauchy import cauchy

@@ -1,8 +1,9 @@
 """The recurrences of many layers advanced together, for models that step through layers one after another.
 
-The next output and the next state of a layer are each a part that depends on its state alone, plus a multiple of its
-next input. The first part is computed for all layers together before any input is known. The states are completed for
-all layers together after the last layer. So a step needs a few calls for all layers, and one for each layer.
+The next output of a layer is the sum of two parts: one depends only on the state, the other is a multiple of the next
+input. The same holds for the next state. The first parts are computed for all layers together, before any input is
+known. The states are completed for all layers together, after the last layer. So a step needs a few calls for all
+layers together, and one call for each layer.
 """
 
 from collections.abc import Sequence
@@ -44,10 +45,10 @@ class Bank:
     """Recurrences of equal sizes.
 
     Attributes:
-        direct: what an input adds to the output of the same step, real (C, H) for each recurrence.
+        direct: the factor of an input in the output of the same step, real (C, H) for each recurrence.
 
     Args:
-        recurrences: K of them.
+        recurrences: K recurrences of equal sizes.
     """
 
     def __init__(self, recurrences: Sequence[Recurrence]) -> None:
@@ -64,7 +65,7 @@ class Bank:
         self.direct = einsum("kchn,khn->kch", C_rows, B).unbind()
 
     def predict(self, states: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the outputs of the next step, and the states after it, for inputs of zero.
+        """Return the outputs and the states of the next step for inputs of zero.
 
         Args:
             states: complex (B, H, M, 2) for each recurrence.
@@ -86,7 +87,7 @@ class Bank:
 
         Args:
             moved: the states that :meth:`predict` returned.
-            inputs: of the step, real (B, H) for each recurrence.
+            inputs: the inputs of the step, real (B, H) for each recurrence.
         """
         u = torch.stack(tuple(inputs)).to(moved.dtype).unsqueeze(-1)
         return torch.addcmul(moved, self._B, u).unflatten(-1, (-1, 2)).unbind()

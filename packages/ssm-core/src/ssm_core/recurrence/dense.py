@@ -30,7 +30,7 @@ def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
 
     Args:
         u: input, real (B, L, H).
-        x: state before it, real (B, H, N).
+        x: state before the first sample, real (B, H, N).
         A: real (H, N, N).
         B: real (H, N).
         C: real (C, H, N).
@@ -42,7 +42,7 @@ def dense_scan(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
     q = min(_CHUNK, 1 << (L - 1).bit_length())
     blocks, rest = divmod(L, q)
     squares = _squares(A, q)
-    reach = _krylov(squares, B, q)  # (H, N, q): what an input adds to the state, j samples later
+    reach = _krylov(squares, B, q)  # (H, N, q): the response of the state, j samples after an input
     next_C = einsum("chn,hnm->hcm", C, A)
     observe = _krylov([each.mT for each in squares], next_C, q)  # (H, C, N, q): C A^(j+1)
     k = einsum("chn,hnq->chq", C, reach)
@@ -70,7 +70,7 @@ def dense_step(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
 
     Args:
         u: input, real (B, H).
-        x: state before it, real (B, H, N).
+        x: state before the sample, real (B, H, N).
         A: real (H, N, N).
         B: real (H, N).
         C: real (C, H, N).
@@ -85,8 +85,8 @@ def dense_step(u: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[T
 def power_gap(gap: Tensor, n: int) -> Tensor:
     """Return ``I - A^n`` for ``gap = I - A``, both real (H, N, N), and n at least 1.
 
-    It uses ``I - A B = (I - A) + (I - B) - (I - A) (I - B)``, which keeps the digits of slow modes. The power of A
-    itself could not tell such a mode from 1.
+    It uses ``I - A B = (I - A) + (I - B) - (I - A) (I - B)``, which keeps the digits of slow modes. In the power of A
+    itself, such a mode would round to 1.
     """
     result = None
     while n:
@@ -100,7 +100,7 @@ def power_gap(gap: Tensor, n: int) -> Tensor:
 
 
 def _squares(A: Tensor, n: int) -> list[Tensor]:
-    """Return ``A^(2^i)`` up to the last one whose exponent does not exceed n."""
+    """Return ``A^(2^i)`` for i = 0, 1, ... while the exponent does not exceed n."""
     squares = [A]
     while 2 ** len(squares) <= n:
         squares.append(bmm(squares[-1], squares[-1]))

@@ -14,7 +14,7 @@ _CHUNK = 32
 def complex_scan(v: Tensor, exponent: Tensor, x: Tensor) -> Tensor:
     """Return all states of ``x[l] = exp(exponent) x[l-1] + v[l]``.
 
-    They are products with small Toeplitz matrices, inside blocks and then between blocks, recursively.
+    Products with small Toeplitz matrices compute the states inside blocks; a recursion computes those between blocks.
 
     Args:
         v: complex (B, L, M, 2).
@@ -26,7 +26,7 @@ def complex_scan(v: Tensor, exponent: Tensor, x: Tensor) -> Tensor:
     """
     batch, L, M, _ = v.shape
     q = min(_CHUNK, L)
-    # The phases of the powers are float64: the strides multiply them, and the tables are small.
+    # The phases are float64, because each recursion multiplies the exponent by the block length. The tables are small.
     steps = torch.arange(q + 1, dtype=torch.float64, device=v.device)
     powers = cexp(exponent.double() * steps[:, None, None]).to(v.dtype)  # (q+1, M, 2)
     real, imag = powers.unbind(-1)

@@ -34,8 +34,8 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor, *, backend: str = Backend.AUTO) -> T
 
     Args:
         v: numerators, complex (K, H, M, 2); for rank R there are K = (C + R)(1 + R).
-        w: poles, complex (H, M, 2); a pole has a non-zero real part if a node equals its imaginary part.
-        y: nodes on the imaginary axis, real (F,), of any size; they receive no gradient.
+        w: poles, complex (H, M, 2); the real part must not be 0 if a node equals the imaginary part.
+        y: nodes on the imaginary axis, real (F,), of any magnitude; they receive no gradient.
         backend: see :mod:`ssm_core.backends`.
 
     Returns:

@@ -1,8 +1,9 @@
-"""The Cauchy product by KeOps, which compiles its formula and each gradient's at first use."""
+"""The Cauchy product by KeOps, which compiles the formula and the formula of each gradient at first use."""
 
 from torch import Tensor
 
-# In real arithmetic; ``1 / (i y - w)`` is ``near (-Re w - i below)``, ``1 / (i y - w*)`` is ``far (-Re w - i above)``.
+# The formula in real arithmetic: ``1 / (i y - w)`` is ``near (-Re w - i below)``, and
+# ``1 / (i y - w*)`` is ``far (-Re w - i above)``.
 _VR, _VI, _WR, _WI = "Elem(v, 0)", "Elem(v, 1)", "Elem(w, 0)", "Elem(w, 1)"
 _BELOW, _ABOVE = f"(y - {_WI})", f"(y + {_WI})"
 _NEAR, _FAR = (f"Inv(Square({_WR}) + Square{distance})" for distance in (_BELOW, _ABOVE))

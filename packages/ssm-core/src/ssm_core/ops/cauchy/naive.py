@@ -1,4 +1,4 @@
-"""The Cauchy product as its sum."""
+"""The Cauchy product by its formula."""
 
 import torch
 from torch import Tensor

@@ -9,11 +9,11 @@ so ``1 / D = t + i r`` (H, M, F) is shared by all numerators and the sums over m
 
     Re = p t - y q r,    Im = p r + y q t.
 
-``|w|^2 - y^2`` is taken as ``Re(w)^2 - (y - Im w)(y + Im w)``, which keeps float32 exact at a resonance.
-Every node, and the poles for it, are divided by a power of two s near ``|y|``, which does not round. So ``|D|^2``
-neither overflows at the Nyquist frequency, where y may be 1e16, nor vanishes at zero.
+``|w|^2 - y^2`` is computed as ``Re(w)^2 - (y - Im w)(y + Im w)``, which keeps float32 accurate at a resonance.
+For each node, y and the poles are divided by a power of two s near ``|y|``; this division does not round. So ``|D|^2``
+does not overflow at the Nyquist frequency, where y may be 1e16, and does not vanish at zero.
 
-The gradient of the poles needs the products of ``1 / D^2`` with 1, y and y^2, which are matrix products too. Blocks of
+The gradient of the poles needs sums of ``1 / D^2`` times 1, y and y^2; these sums are matrix products too. Blocks of
 heads and nodes keep the working set in the cache of a CPU, and bound the memory on any device.
 
 The forward and the backward pass are custom operators, because ``torch.compile`` would unroll the blocks.
@@ -27,11 +27,11 @@ from torch import Tensor
 
 from ssm_core.products import bmm
 
-#: Elements of t in a block for each thread of a CPU; as many fit the cache of a core.
+#: Number of elements of t in a block, for each CPU thread. They fit in the cache of one core.
 _BLOCK_CPU = 2**17
-#: Elements of t in a block on a GPU: 64 MiB in float32.
+#: Number of elements of t in a block on a GPU: 64 MiB in float32.
 _BLOCK_GPU = 2**24
-#: Nodes whose sum is float32; longer sums would lose digits. The sums of blocks are added in float64.
+#: Number of nodes that are summed in float32; a longer sum would lose digits. The sums of blocks are added in float64.
 _NODES = 128
 #: The smallest s. At y = 0 it keeps poles from 1e-9 to 1e6 in the range of float32.
 _SMALLEST_SCALE = 2.0**-10
@@ -44,7 +44,7 @@ def cauchy(v: Tensor, w: Tensor, y: Tensor) -> Tensor:
     p, q = _numerators(v, w)
     pq = torch.cat((p, q)).transpose(0, 1).contiguous()  # (H, 2K, M)
     node, shrink = _scaled(y)
-    twice, once = shrink.square(), shrink * node  # turns the scaled t into t and y t
+    twice, once = shrink.square(), shrink * node  # factors that turn the scaled t into t and y t
     out = v.new_empty(K, H, y.shape[0], 2)
     for h, f in _blocks(w, y.shape[0], y.shape[0]):
         sums = bmm(pq[h], _inverse(w[h], node[f], shrink[f]).flatten(2)).unflatten(2, (2, -1))
@@ -61,7 +61,7 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
     K, H, M, _ = v.shape
     node, shrink = _scaled(y)
     twice, once = shrink.square(), shrink * node
-    # Sums over the nodes of the gradient with t + i r and (t + i r)^2; their rows count powers of y.
+    # Sums over the nodes of the gradient times t + i r and times (t + i r)^2; the rows are ordered by the power of y.
     first = v.new_zeros(H, 2 * K, M, dtype=torch.float64)
     second = v.new_zeros(H, 3 * K, M, dtype=torch.float64)
     for h, f in _blocks(w, y.shape[0], _NODES):
@@ -74,7 +74,7 @@ def _cauchy_backward(grad: Tensor, v: Tensor, w: Tensor, y: Tensor) -> tuple[Ten
         t.square_().addcmul_(r, r, value=-1)
         torch.add(product, product, out=r)
         rows = _rows(gradient, (twice[f].square(), once[f] * twice[f], once[f].square()))
-        # The sum has a peak among thousands of small terms: in float32 it would lose three bits.
+        # The sum has one large term among thousands of small terms: in float32 it would lose three bits.
         second[h] += bmm(rows.double(), inverse.flatten(2).double().transpose(1, 2))
     grad_p, grad_q = first.to(v.dtype).transpose(0, 1).unflatten(0, (2, K))
     z0, z1, z2 = second.to(v.dtype).transpose(0, 1).unflatten(0, (3, K))
@@ -148,7 +148,7 @@ def _rows(gradient: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
 
     Args:
         gradient: complex (H, K, F, 2).
-        weights: real (F,) each; every second one is multiplied by -i.
+        weights: real (F,) each; every second weight is multiplied by -i.
     """
     H, K, F, _ = gradient.shape
     rows = gradient.new_empty(H, len(weights), K, 2, F)

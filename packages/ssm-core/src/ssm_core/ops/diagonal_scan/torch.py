@@ -10,13 +10,14 @@ from torch import Tensor
 from ssm_core.complex import cmul, conj
 from ssm_core.products import bmm
 
+#: Length of a chunk, Q.
 _CHUNK = 64
 
 
 def diagonal_scan(u: Tensor, x0: Tensor, a_bar: Tensor, b_bar: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``x[l] = a_bar x[l-1] + b_bar u[l]``, ``y[l] = 2 Re sum_m c x[l]``."""
     outputs, x = [], x0
-    # Whole chunks first, then the rest as a shorter one.
+    # Compute all whole chunks first, then the remaining samples as one shorter chunk.
     for part in u.split((u.shape[1] // _CHUNK * _CHUNK, u.shape[1] % _CHUNK), 1):
         if part.shape[1]:
             y, x = _scan(part, x, a_bar, b_bar, c, min(_CHUNK, part.shape[1]))

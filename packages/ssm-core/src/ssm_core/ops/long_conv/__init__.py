@@ -35,7 +35,7 @@ def long_conv(u: Tensor, k: Tensor, k_reverse: Tensor | None = None, *, backend:
                 f"long_conv takes u (B, L, H) and {name} (C, H, K), not {tuple(u.shape)} and {tuple(kernel.shape)}."
             )
     if k_reverse is not None and k_reverse.shape[0] != k.shape[0]:
-        raise ValueError(f"k has {k.shape[0]} channels and k_reverse {k_reverse.shape[0]}; give both as many.")
+        raise ValueError(f"k has {k.shape[0]} channels and k_reverse {k_reverse.shape[0]}; give both the same number.")
     dtype, L = u.dtype, u.shape[1]
     if k_reverse is None:
         u, k = at_least_float32(u, k[..., :L])

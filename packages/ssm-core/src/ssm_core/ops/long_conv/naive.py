@@ -1,4 +1,4 @@
-"""The long convolution as its sum, by a matrix of shifted kernels."""
+"""The long convolution by its formula, as a product with a matrix of shifted kernels."""
 
 import torch
 from torch import Tensor

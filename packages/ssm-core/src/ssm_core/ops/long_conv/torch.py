@@ -1,6 +1,6 @@
 """The long convolution by FFT, with a backward pass that keeps the spectra.
 
-The batch is transformed twice forward and twice backward, because the spectrum of the input serves both the output and
+Each pass needs one FFT and one inverse FFT of the batch, because the spectrum of the input serves both the output and
 the gradient of the kernel. On a CPU, samples and features are transformed in blocks that stay in the cache.
 """
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Real numbers that are transformed at once for each thread; as many fit the cache of a core.
+#: Number of real values that each thread transforms at once. They fit in the cache of one core.
 _BLOCK = 2**17
-#: Features that share a cache line.
+#: Number of features in one cache line.
 _LINE = 16
-#: Numbers that are added to rows whose length is a power of two, because such rows would share one cache set.
+#: Padding of each row, in numbers. Without it, rows whose length is a power of two would share one cache set.
 _ODD = 16
 
 
@@ -81,7 +81,7 @@ def _periodic(k: Tensor, k_reverse: Tensor | None, n: int) -> Tensor:
 
 
 def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
-    """Return slices of samples and features of u (B, L, H).
+    """Return slices of samples and features that divide u (B, L, H) into blocks.
 
     On a CPU, a block has a bounded size; on a GPU there is one block.
     """
@@ -99,9 +99,9 @@ def _blocks(u: Tensor, size: int) -> list[tuple[slice, slice]]:
 
 
 def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> list[Tensor]:
-    """Return memory for what is kept of each block of u, in one allocation.
+    """Allocate memory for the spectra of all blocks of u at once.
 
-    The system takes small pieces of freed memory back after every pass.
+    Many small pieces of memory would go back to the operating system after every pass.
     """
     F = k_spectrum.shape[-1]
     sizes = [(b.stop - b.start, h.stop - h.start, F) for b, h in blocks]
@@ -110,7 +110,7 @@ def _rooms(u: Tensor, blocks: list[tuple[slice, slice]], k_spectrum: Tensor) -> 
 
 
 def _spectrum(x: Tensor, n: int) -> Tensor:
-    """Return the transform of x (..., L) with zeros up to n."""
+    """Return the Fourier transform of x (..., L), padded with zeros to the length n."""
     padded = x.new_empty(*x.shape[:-1], n)
     padded[..., : x.shape[-1]] = x
     padded[..., x.shape[-1] :] = 0
@@ -118,7 +118,7 @@ def _spectrum(x: Tensor, n: int) -> Tensor:
 
 
 def _head(x: Tensor, L: int) -> Tensor:
-    """Return the first L numbers of each row, for a copy across the rows."""
+    """Return the first L numbers of each row; on a CPU, in padded rows for the transposed copy that follows."""
     if x.device.type != "cpu":
         return x[..., :L]
     return x.new_empty(*x.shape[:-1], L + _ODD)[..., :L].copy_(x[..., :L])
@@ -126,7 +126,7 @@ def _head(x: Tensor, L: int) -> Tensor:
 
 def _accumulate(total: Tensor, x: Tensor, y: Tensor) -> None:
     """Add ``sum_b x y`` of x (B, C, H, F) and y (B, H, F) to the total (C, H, F)."""
-    if torch.compiler.is_compiling():  # it would unroll the loop
+    if torch.compiler.is_compiling():  # the compiler would unroll the loop
         total += (x * y.unsqueeze(1)).sum(0)
     else:
         for x_one, y_one in zip(x, y, strict=True):  # the product of the whole batch would leave the cache

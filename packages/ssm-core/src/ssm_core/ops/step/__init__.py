@@ -20,7 +20,7 @@ def ssm_step(
 ) -> tuple[Tensor, Tensor]:
     """Run one step: ``x' = a_bar x + b_bar u`` and ``y[b,c,h] = 2 Re sum_m c[c,h,m] x'[b,h,m]``.
 
-    The shapes are not checked, because this is called once for each sample.
+    The shapes are not checked, because this function runs once for each sample.
 
     Args:
         u: one input sample, real (B, H).

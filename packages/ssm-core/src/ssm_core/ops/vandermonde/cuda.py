@@ -6,9 +6,9 @@ from ssm_core.backends import kernels_refusal
 
 
 def refusal(c: Tensor, a: Tensor, L: int) -> str | None:
-    """Return why ssm-kernels cannot serve the tensors; they count positions in float32."""
+    """Return why ssm-kernels cannot serve the tensors, as a sentence, or None."""
     if L > 2**24:
-        return f"the kernels count positions in float32, up to 2^24, and {L} are asked for."
+        return f"the kernels count positions in float32, up to 2^24, but the length is {L}."
     return kernels_refusal(c, a)
 
 

@@ -1,4 +1,4 @@
-"""The Vandermonde product by KeOps, which compiles its formula and each gradient's at first use."""
+"""The Vandermonde product by KeOps, which compiles the formula and the formula of each gradient at first use."""
 
 import torch
 from torch import Tensor

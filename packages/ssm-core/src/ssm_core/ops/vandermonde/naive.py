@@ -1,4 +1,4 @@
-"""The Vandermonde products as their sums."""
+"""The Vandermonde products by their formulas."""
 
 import torch
 from torch import Tensor

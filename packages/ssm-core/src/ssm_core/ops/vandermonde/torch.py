@@ -1,11 +1,11 @@
 """The Vandermonde products as batched real matrix products.
 
-With ``l = Q l1 + l2`` the exponential splits, ``exp(a l) = exp(a Q l1) exp(a l2)``. So two small tables of L/Q and Q
+With ``l = Q l1 + l2`` the exponential splits: ``exp(a l) = exp(a Q l1) exp(a l2)``. So two small tables of L/Q and Q
 rows replace the L columns of the Vandermonde matrix, and the sum over m becomes a matrix product of real and imaginary
 parts side by side. Exponentials and memory fall from ``H M L`` to ``H M (L/Q + Q)``.
 
-The tables are powers of one exponential, multiplied in float64: a float32 phase ``Im(a) l`` has an error of
-``|Im(a)| l 2^-24``, which for long kernels is the whole error of the direct sum.
+The tables are powers of one exponential, multiplied in float64. A float32 phase ``Im(a) l`` would have an error of
+``|Im(a)| l 2^-24``; for long kernels this dominates the error of the direct sum.
 """
 
 import math
@@ -96,7 +96,10 @@ def _fine_length(L: int, rows: int) -> int:
 
 
 def _powers(pr: Tensor, pi: Tensor, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return ``p^k`` (n, 2, H, M) for ``k = 0..n-1`` and p (H, M), by doubling; also p to the least power of 2 >= n."""
+    """Return ``p^k`` (n, 2, H, M) for ``k = 0..n-1`` and p (H, M), by doubling.
+
+    Return ``p^m`` too, for the least power of two m that is at least n.
+    """
     table = pr.new_empty(n, 2, *pr.shape)
     real, imag = table.unbind(1)
     real[0], imag[0] = 1, 0
@@ -127,9 +130,9 @@ def _expand(c: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 def _contract(g: Tensor, coarse: Tensor, fine: Tensor, with_moment: bool) -> tuple[Tensor, Tensor | None]:
-    """Return ``sum_l g exp(a l)`` for g (C, H, L) and, for the gradient of a, ``sum_l l g exp(a l)``.
+    """Return ``sum_l g exp(a l)`` for g (C, H, L), and ``sum_l l g exp(a l)``, which the gradient of a needs.
 
-    Both are (C, H, M, 2).
+    Both are (C, H, M, 2). The second is None without ``with_moment``.
     """
     C, H, L = g.shape
     _, L1, _, M = coarse.shape
