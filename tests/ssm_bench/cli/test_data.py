@@ -269,12 +269,12 @@ def test_originals_may_be_removed_together_but_not_alone(cache, data, capsys):
     check = subprocess.run(["sha256sum", "--check", entry / "originals.sha256"], capture_output=True, text=True)
     assert check.stdout.count(": OK") == 19
     capsys.readouterr()
-    from ssm_data import original_checksums
+    from ssm_data import recorded_checksums
 
-    (sentence,) = original_checksums.verify(entry, progress=False)
+    (sentence,) = recorded_checksums.verify(entry, progress=False)
     assert "3.wav" in sentence
     shutil.rmtree(data / "music")
-    assert original_checksums.verify(entry, progress=False) == []
+    assert recorded_checksums.verify(entry, progress=False) == []
 
 
 def test_show_draws_and_says_what_is_wrong(cache, tmp_path, capsys):

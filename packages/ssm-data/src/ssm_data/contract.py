@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ssm_data import cache, options, original_checksums
+from ssm_data import cache, options, recorded_checksums
 from ssm_data.errors import DataError, DataWarning
 from ssm_data.splits import Labelled, Split
 
@@ -261,7 +261,7 @@ class Dataset(ABC):
 
             def write(writer: cache.Writer) -> None:
                 preparation.write(writer, progress)
-                original_checksums.record(writer.folder, preparation.originals, progress)
+                recorded_checksums.record(writer.folder, preparation.originals, progress)
 
             entry = cache.build(folder, preparation.key, write)
         return self._open(entry)
@@ -277,7 +277,7 @@ class Dataset(ABC):
         if entry is None:
             state = "not whole" if folder.exists() else "not there"
             raise DataError(f"{folder} is {state}; prepare the data and verify them again.")
-        return [*entry.verify(), *original_checksums.verify(entry.folder, progress)]
+        return [*entry.verify(), *recorded_checksums.verify(entry.folder, progress)]
 
     def _planned(self, place: Place) -> Preparation:
         """Return the preparation at a place.

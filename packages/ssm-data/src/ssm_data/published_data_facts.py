@@ -1,4 +1,4 @@
-"""Compare genuine files with the published facts: ``python -m ssm_data.published_facts FOLDER``.
+"""Compare genuine files with the published facts: ``python -m ssm_data.published_data_facts FOLDER``.
 
 Writes a table in Markdown to standard output, of all that the folder holds, and exits with 1 if a fact is not
 met. Of releases that are there in part only their files are read.
@@ -23,9 +23,9 @@ from ssm_data.splits import Images, Pixels, Sequences, pictures
 
 TITLE = """# Data, checked on genuine files
 
-Written by `python -m ssm_data.published_facts FOLDER > results/data/genuine.md` on {today}. A fact without a published
-value is recorded so that another machine can be compared with it. If only a part of a release was there, only the files
-of this part have been read.
+Written by `python -m ssm_data.published_data_facts FOLDER > results/data/genuine.md` on {today}. A fact without a
+published value is recorded so that another machine can be compared with it. If only a part of a release was there, only
+the files of this part have been read.
 
 | data | fact | published | found | |
 |---|---|---|---|---|"""
@@ -209,5 +209,5 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("Name one folder that holds the original files: python -m ssm_data.published_facts FOLDER")
+        sys.exit("Name one folder that holds the original files: python -m ssm_data.published_data_facts FOLDER")
     sys.exit(main(Path(sys.argv[1])))
