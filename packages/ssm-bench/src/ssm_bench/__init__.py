@@ -1,1 +1,1 @@
-"""The harness: recipes become runs, runs leave records, records become tables."""
+"""The benchmark harness: it turns recipes into runs, runs into records, and records into tables."""

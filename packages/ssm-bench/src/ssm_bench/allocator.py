@@ -10,10 +10,10 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what tensors free for the next ones, as torch does on a GPU.
+    """Make the C library keep the memory of freed tensors for the next tensors, as torch does on a GPU.
 
     glibc returns large blocks to the system, and then each training step gets them again page by page, filled with
-    zeros. With these settings the process stays as large as it has ever been. Nothing changes with other C libraries.
+    zeros. With these settings the process never returns memory. With other C libraries this function does nothing.
     Source: mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

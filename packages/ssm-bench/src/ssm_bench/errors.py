@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the wording of "no such name"."""
+"""Errors that a user can correct, and the error for an unknown name."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake in the command line or a recipe: one sentence, exit status 2, nothing written."""
+    """The command line or a recipe is wrong. The message is one sentence, the exit status is 2, nothing is written."""
 
 
 class RunError(Exception):
-    """A run that could not give a result: one sentence. The plan's other cells go on."""
+    """A run cannot give a result. The message is one sentence; the other cells of the plan still run."""
 
 
 class BusyError(RunError):
-    """Another process is at the cell."""
+    """Another process is running the cell."""
 
 
 class Preempted(BaseException):
-    """The process was told to stop and has saved its progress; the cell goes on when it is started again.
+    """The process was told to stop and has saved its progress; the cell resumes when it is started again.
 
-    Like ``KeyboardInterrupt`` it is no ``Exception``, because the code that it interrupts has not failed.
+    Like ``KeyboardInterrupt``, it is not an ``Exception``, because the code that it interrupts has not failed.
     """
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist: names it and the nearest known ones."""
+    """Return the error for a name that does not exist. The message contains that name and the nearest known ones."""
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     if near:

@@ -14,12 +14,12 @@ from ssm_bench.recipe import compose_data
 
 @dataclass(frozen=True)
 class Fit:
-    """How a model and a task go together.
+    """Whether a model fits a task, and the source of their recipe.
 
     Attributes:
         recipe: ``paper``: a paper ran this pair with this recipe. ``family``: the settings of the model's family on
-            this task. ``task``: what any model trains with here, with the model's own defaults. ``none``: the pair does
-            not fit.
+            this task. ``task``: the training settings of the task, with the model's own defaults. ``none``: the model
+            does not fit the task.
         note: the source of the recipe, or why the model does not fit.
     """
 
@@ -28,7 +28,7 @@ class Fit:
 
 
 def interface(spec: Spec) -> Interface:
-    """Return what a model must take and give for data of a spec."""
+    """Return the input and output that a model must have for data of a spec."""
     return Interface(
         tokens=spec.tokens,
         d_input=spec.d_input,
@@ -40,7 +40,7 @@ def interface(spec: Spec) -> Interface:
 
 
 def find_fit(benchmark: Benchmark, task: str, model: ModelName) -> Fit:
-    """Return how a model and a task of a benchmark go together."""
+    """Return whether a model fits a task of a benchmark, and the source of their recipe."""
     from ssm_models.zoo import ZOO
 
     declared = benchmark.tasks[task]
@@ -60,6 +60,6 @@ def find_fit(benchmark: Benchmark, task: str, model: ModelName) -> Fit:
 
 
 def first_fitting(benchmark: Benchmark, task: str) -> str:
-    """Return a model whose own recipe serves the task, for measurements that need any model."""
+    """Return a model that fits the task, if possible with a paper's recipe, for measurements that need any model."""
     fits = {name: find_fit(benchmark, task, ModelName.parse(name)).recipe for name in models()}
     return next((name for kind in ("paper", "family", "task") for name, fit in fits.items() if fit == kind))

@@ -1,4 +1,4 @@
-"""The metrics of the benchmarks: how each is written and which way is better. Does not import torch."""
+"""The metrics of the benchmarks: how to format each, and whether less or more is better. Does not import torch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that a run is judged by.
+    """A number by which runs are compared.
 
     Attributes:
-        title: what a table's title calls it, with its unit.
-        unit: behind a number that stands alone.
-        lower_is_better: of two runs the one with the smaller number is better.
-        factor: from a record's number to that of a table.
-        decimals: of the table.
-        most: no record has a larger number; the least is 0.
+        title: its name and unit in the title of a table.
+        unit: text after a number that is printed outside a table.
+        lower_is_better: whether the run with the smaller number is better.
+        factor: the number in a table divided by the number in a record.
+        decimals: number of decimals in a table.
+        most: largest possible number in a record; the smallest is 0.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Metric:
         return min if self.lower_is_better else max
 
     def text(self, value: float) -> str:
-        """A record's number with its unit."""
+        """Return a record's number as text, with its unit."""
         return f"{self.factor * value:.{self.decimals}f}{self.unit}"
 
 

@@ -1,4 +1,4 @@
-"""The record of a finished run: one JSON file on what was run, where, and what came out. Does not import torch."""
+"""The record of a finished run: a JSON file that says what was run, where, and the result. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from ssm_bench.files import as_json, write_atomically
 from ssm_bench.metrics import METRICS
 from ssm_bench.run_folder import RECORD, is_done
 
-#: Version of the form of a record. A reader knows its own version and all before it.
+#: Version of the format of a record. The code reads records of this version and of all earlier ones.
 SCHEMA = 2
-#: Floating point holds every whole number up to this one.
+#: Floating point represents every whole number up to this one exactly.
 MOST = 2**53
 
 
 class RecordError(UserError):
-    """A file is not a record that can be read. The sentence names the file and the remedy."""
+    """A file cannot be read as a record. The message names the file and says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a run leaves.
+    """The result of a run, and everything that is needed to repeat it.
 
     Attributes:
-        schema: version of the form; a record without it has version 1.
-        model: the name of the tables: a zoo name, with ``@variant`` if the recipe is not the default one, or
+        schema: version of the format; a record without it has version 1.
+        model: the model's name in tables: a zoo name, with ``@variant`` if the recipe is not the default one, or
             ``file.py:Class``.
         outcome: ``diverged``: a loss or metric was not finite, so there are no metrics; ``reason`` says where.
         metrics: ``val/...`` at the best validation epoch, ``test/...`` of that checkpoint, ``best_epoch`` (from 0).
-        metric: the benchmark's metric; ``metrics["test/<metric>"]`` is the number of the tables.
-        chance: what the best constant guess reaches on the test split.
-        wall_seconds: training and evaluation of all resumed parts together.
-        samples_per_second: training examples a second of training.
-        peak_memory_bytes: of the accelerator if the run used one, else of the process; of rank 0.
+        metric: the benchmark's metric; ``metrics["test/<metric>"]`` is the number in tables.
+        chance: the metric of the best constant guess on the test split.
+        wall_seconds: time of training and evaluation, summed over all resumed parts.
+        samples_per_second: training examples per second of training.
+        peak_memory_bytes: peak memory of rank 0: of its accelerator if the run used one, else of its process.
         sweep: the keys of the recipe that were swept over if the run is one point of a sweep.
-        processes: how many shared each batch.
+        processes: number of processes that shared each batch.
         recipe, overrides: the full recipe, and the ``key=value`` words that changed the published one.
         code: commit of the checkout and whether it had uncommitted changes; the package version outside a checkout.
     """
@@ -86,7 +86,7 @@ class Record:
             if self.outcome == "done" and name not in self.metrics:
                 raise ValueError(f"it has no {name}")
             value = self.metrics.get(name, 0.0)
-            # JSON refuses what is not finite.
+            # Reading and writing JSON refuse a number that is not finite.
             if math.isfinite(value) and not 0 <= value <= METRICS[self.metric].most:
                 raise ValueError(f"{name} cannot be {value}")
         for key in self.sweep:
@@ -101,18 +101,18 @@ class Record:
 
     @property
     def value(self) -> float:
-        """The test metric, by which the run is judged. A run that diverged has none: KeyError."""
+        """The test metric of the run. If the run diverged, there is none, and this raises a KeyError."""
         return self.metrics[f"test/{self.metric}"]
 
     def setting(self, key: str) -> Any:
-        """Return the value of a key of the recipe, ``section.option``."""
+        """Return the value of a key of the recipe, such as ``section.option``."""
         node: Any = self.recipe
         for name in key.split("."):
             node = node[name]
         return node
 
     def write(self, folder: Path) -> None:
-        """Write the record into its run folder, which makes the run done."""
+        """Write the record into its run folder. From then on the run is done."""
         write_atomically(folder / RECORD, as_json(dataclasses.asdict(self)))
 
 
@@ -156,10 +156,11 @@ def finished_record(folder: Path) -> Record | None:
 
 
 def find_records(roots: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Return every record below the given folders, in a fixed order, and a sentence on each that does not count.
+    """Return every record below the given folders, in a fixed order, and a sentence about each problem.
 
-    A run counts once. A folder that is named twice or lies in another one is read once. Of several records with one
-    hash the earliest counts: copies are silently the same run, and different results get a sentence.
+    Each run is returned once, even if a folder is named twice or lies in another one. If several records have the same
+    hash, only the earliest one is returned; if their results differ, a sentence says so. A file that cannot be read
+    gets a sentence, too.
     """
     files = {file.resolve(): file for root in roots for file in sorted(root.rglob(RECORD)) if file.is_file()}
     records: dict[tuple[str, str, str], tuple[Record, Path]] = {}
@@ -197,10 +198,10 @@ def _adapter() -> Any:
 
 
 def _check_json(data: bytes) -> None:
-    """Refuse what the parser of records lets pass: a key that stands twice, and numbers that are not finite or exact.
+    """Refuse what pydantic accepts: a key that occurs twice, and numbers that are not finite or not exact.
 
     Raises:
-        ValueError: the text has such a key or number, or is no JSON.
+        ValueError: the text has such a key or number, or is not JSON.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:

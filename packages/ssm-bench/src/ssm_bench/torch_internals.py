@@ -8,7 +8,7 @@ import torch
 
 
 def allocations(call: Callable[[], object]) -> list[int]:
-    """Return the bytes that each allocation (positive) and release (negative) on the CPU moves during a call."""
+    """Return the bytes of each allocation (positive) and release (negative) on the CPU during a call, in order."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         call()
     results = profile.profiler.kineto_results  # type: ignore[union-attr]

@@ -1,11 +1,11 @@
-"""Batch norms whose statistics are those of the batches of all ranks together."""
+"""Batch norms that compute their statistics over the batches of all ranks."""
 
 from ssm_models.modules.norms import BatchNorm
 from torch import nn
 
 
 def share_batch_norms(module: nn.Module) -> None:
-    """Let every batch norm of a model take its statistics over the batches of all ranks.
+    """Make every batch norm of a model compute its statistics over the batches of all ranks.
 
     Args:
         module: the model; changed in place.

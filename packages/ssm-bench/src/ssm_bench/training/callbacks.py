@@ -23,7 +23,7 @@ from ssm_bench.training.preemption import notice
 
 #: Seconds between two updates of the status file.
 STATUS_SECONDS = 5.0
-#: Steps between two agreements of the processes of a run on whether to save; each agreement costs time.
+#: Number of steps after which the ranks agree again on whether to save; each agreement costs time.
 STEPS_BETWEEN_AGREEMENTS = 10
 
 
@@ -32,20 +32,20 @@ class Keeper(Checkpoint):
 
     ``last.ckpt`` is a whole training state, written after each epoch and every ``minutes`` within one;
     ``previous.ckpt`` is the one before it. ``best.ckpt`` holds the weights of the epoch with the best validation metric
-    (the earlier of equals). Each file replaces its predecessor in one step. The counters of this class are part of
-    ``last.ckpt``, so a resumed run continues them. A run that is told to stop saves at the end of the current batch; if
-    that is the last batch of the epoch, or validation is running, it saves at the end of the epoch.
+    (the earlier epoch if two are equal). Each file replaces its predecessor in one step. The counters of this class are
+    part of ``last.ckpt``, so a resumed run continues them. A run that is told to stop saves at the end of the current
+    batch; if that is the last batch of the epoch, or validation is running, it saves at the end of the epoch.
 
     (The base is ``Checkpoint`` because Lightning calls such callbacks after the module has logged its epoch.)
 
     Args:
         folder: the run folder.
         run_hash: hash of the run, for the weights of the best epoch.
-        monitor, mode: the validation metric that chooses the best epoch, and which way is better.
+        monitor, mode: the validation metric that chooses the best epoch, and whether its ``min`` or ``max`` is best.
         minutes: minutes between two saves within an epoch.
 
     Attributes:
-        rows: one dict an epoch: epoch, step, learning rate and every logged metric.
+        rows: one dict per epoch: epoch, step, learning rate and every logged metric.
         best: the row of the best epoch.
         train_seconds: time inside training batches, without loading and evaluation. On a GPU it is the time that the
             process spends on launching work and on waiting for it.
@@ -133,7 +133,7 @@ class Keeper(Checkpoint):
         notice.release()
 
     def _any(self, trainer: L.Trainer, wish: bool) -> bool:
-        """Return whether any process of the run wishes so; False at the steps at which they do not ask each other."""
+        """Return whether any rank has this wish; False at the steps at which the ranks do not ask each other."""
         if trainer.world_size > 1 and trainer.global_step % STEPS_BETWEEN_AGREEMENTS:
             return False
         return _agree(trainer, wish)
@@ -213,7 +213,7 @@ class Reporting(L.Callback):
 
 
 class Progressing(L.Callback):
-    """Shows a live bar with the validation metric on a terminal; prints about ten lines a run elsewhere."""
+    """Shows a live bar with the validation metric on a terminal; elsewhere prints about ten lines per run."""
 
     def __init__(self, console: Console, title: str, monitor: str) -> None:
         self.console = console

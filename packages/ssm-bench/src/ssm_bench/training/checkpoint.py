@@ -1,7 +1,7 @@
-"""Checkpoint files that prove themselves whole: written atomically with a checksum, read without running code.
+"""Checkpoint files with a checksum. They are written atomically, and reading a file never runs code from it.
 
-A file is what ``torch.save`` writes, a ZIP archive, whose comment is the SHA-256 of all that stands before it. So
-``torch.load(file, weights_only=True)`` reads it as any other.
+A file is the ZIP archive that ``torch.save`` writes. The comment of the archive is the SHA-256 of everything before the
+comment. ``torch.load(file, weights_only=True)`` reads the file like any other checkpoint.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COMMENT_BYTES = len(_MARK) + hashlib.sha256().digest_size * 2
 
 
 class DamagedError(RunError):
-    """A checkpoint is not what was written."""
+    """A checkpoint file is damaged, or it is not a checkpoint of this run."""
 
 
 def write_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
@@ -38,7 +38,7 @@ def write_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint, its tensors on the CPU. Nothing that a pickle names is executed.
+    """Return the content of a checkpoint, with its tensors on the CPU. No code that the file names is executed.
 
     Raises:
         DamagedError: the checksum is missing or wrong, or the file holds more than tensors and plain values.
@@ -55,14 +55,14 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def find_checkpoint(folder: Path, run_hash: str, say: Callable[[str], None]) -> Path | None:
-    """Return the newest whole training state of a run folder, or None if the run begins at its start.
+    """Return the newest undamaged training state of a run folder, or None if the run must begin from the start.
 
-    A damaged file is set aside. The state before the last one takes its place; without the weights of the best epoch,
-    which only training gives again, the run begins anew.
+    A damaged file is set aside, and the training state before the last one is used. If the weights of the best epoch
+    are missing or damaged, the run begins from the start, because only training can produce them again.
 
     Args:
-        run_hash: hash of the run; a state of another run is set aside, too.
-        say: takes a sentence on each file that was set aside.
+        run_hash: hash of the run; a training state of another run is set aside, too.
+        say: called with a sentence about each file that was set aside.
     """
     usable = []
     for name in (run_folder.LAST, run_folder.PREVIOUS):
@@ -71,7 +71,7 @@ def find_checkpoint(folder: Path, run_hash: str, say: Callable[[str], None]) -> 
             usable.append((folder / name, content))
     best = folder / run_folder.BEST
     for file, content in usable:
-        # Before the first epoch is complete there is no best one.
+        # Before the first epoch is complete, there is no best epoch.
         if not _epochs_done(content) or _usable(best, None, say) is not None:
             return file
         say(f"{best} is missing or was damaged, so {file.name} cannot be used.")
@@ -98,7 +98,7 @@ def _epochs_done(content: Mapping[str, Any]) -> int:
 
 
 class CheckedCheckpointIO(CheckpointIO):
-    """Lightning's way to files: each is written and read with its checksum."""
+    """Lightning's plugin for checkpoint files, which writes and reads each file with its checksum."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_checkpoint(Path(path), checkpoint)

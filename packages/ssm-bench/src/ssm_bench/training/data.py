@@ -14,7 +14,7 @@ from ssm_bench.training import distributed
 
 
 class DataModule(L.LightningDataModule):
-    """Loaders of the prepared data. Training batches are a function of (seed, epoch), whoever loads them."""
+    """Loaders of the prepared data. Training batches depend on seed and epoch only, not on the loading processes."""
 
     def __init__(self, prepared: Prepared, recipe: Recipe, runtime: Runtime) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class DataModule(L.LightningDataModule):
         if self.trainer is not None:
             loop: Any = self.trainer.fit_loop
             done = loop.epoch_loop.batch_progress.current.ready
-            # Lightning asks for the batches before it counts the epoch at whose end a checkpoint was written.
+            # If a checkpoint was written at the end of an epoch, Lightning asks for batches before it counts the epoch.
             sampler.start_at(loop.epoch_progress.current.processed, done if done < len(sampler) else 0)
         return loader
 

@@ -1,4 +1,4 @@
-"""Losses and metrics by the data's spec: sums over targets, so that every metric is a mean over all of a split."""
+"""Losses and metrics for data of a spec, as sums over targets, so that each metric is a mean over a whole split."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ssm_data.contract import Spec
 from torch import Tensor
 from torch.nn import functional as F
 
-#: exp of more than this overflows.
+#: exp of a larger number overflows.
 MAX_EXPONENT = 700.0
 
 
 def target_sums(spec: Spec, outputs: Tensor, y: Tensor) -> Tensor:
-    """Return the number of targets, the sum of their losses, and that of their hits or absolute errors, (3,).
+    """Return three sums, (3,): the number of targets, their losses, and their hits or absolute errors.
 
-    The loss of classes (or of their probabilities) and of labels is the cross entropy in nats; that of values is the
-    squared error.
+    The loss of classes (or of their probabilities) and of labels is the cross entropy in nats. The loss of values is
+    the squared error.
 
     Args:
         outputs: (..., d_output).
@@ -39,7 +39,7 @@ def target_sums(spec: Spec, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def _sums(count: int | Tensor, losses: Tensor, others: Tensor) -> Tensor:
-    # A number is not copied to the device, because the copy would wait for a GPU.
+    # Adding the number to zeros avoids a copy to the device, which would wait for the GPU.
     return torch.stack([losses.new_zeros(()) + count, losses.sum(), others.sum()])
 
 

@@ -1,4 +1,4 @@
-"""Notices the first number of a training that is not finite, and finds out where it came from."""
+"""Detect the first number in training that is not finite, and find the layer or parameter that it comes from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class DivergedError(RunError):
 
 
 class LossWatch:
-    """Looks at the loss of each step before that step changes a weight.
+    """Checks the loss of each step before that step changes a weight.
 
-    On a GPU it waits for the forward pass alone, while the backward pass is still running.
+    On a GPU, the check waits for the forward pass only; the backward pass may still be running.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class LossWatch:
         self._copied: torch.cuda.Event | None = None
 
     def note(self, loss: Tensor) -> None:
-        """Take the loss () of a step, on any device."""
+        """Store the loss () of a step, which may be on any device."""
         self._copied = None
         if loss.is_cuda:
             self._loss = torch.empty(loss.shape, dtype=loss.dtype, pin_memory=True)
@@ -38,7 +38,7 @@ class LossWatch:
             self._loss = loss.detach()
 
     def is_finite(self) -> bool:
-        """Return whether the loss that was noted last is finite."""
+        """Return whether the last stored loss is finite."""
         assert self._loss is not None, "no loss was noted"
         if self._copied is not None:
             self._copied.synchronize()
@@ -46,10 +46,10 @@ class LossWatch:
 
 
 def find_origin(model: nn.Module, forward: Callable[[], Any]) -> str:
-    """Say in a clause where the numbers stop being finite: a parameter, or the first layer in a forward pass.
+    """Return a clause that says where numbers stop being finite: in a parameter, or in a layer of a forward pass.
 
     Args:
-        model: its weights as they were before the step.
+        model: the model, with the weights from before the step.
         forward: runs the model on the batch of the step.
     """
     broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
@@ -63,7 +63,7 @@ def find_origin(model: nn.Module, forward: Callable[[], Any]) -> str:
         if not first and _all_finite(inputs) and not _all_finite(output):
             first.append(f"{names[module] or 'model'} ({type(module).__name__})")
 
-    # A module ends after its parts, so the first one that ends with such a number is the innermost cause.
+    # The hook of a module runs after those of its parts, so the first hook that finds such a number is the innermost.
     hooks = [module.register_forward_hook(look) for module in names]
     try:
         with torch.no_grad():

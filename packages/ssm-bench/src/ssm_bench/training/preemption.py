@@ -1,4 +1,4 @@
-"""The notice that this process shall stop: a cell process installs the handlers, training reads the notice."""
+"""The notice that this process must stop: a cell process installs the signal handlers, training reads the notice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType
 
 from ssm_bench.errors import Preempted
 
-#: SIGUSR2 is the warning that a job asks SLURM for. SLURM, a shell or a system shutdown send SIGTERM.
+#: A job asks SLURM to send SIGUSR2 as a warning. SLURM, a shell or a system shutdown send SIGTERM.
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 
 
@@ -49,7 +49,7 @@ class Notice:
             raise Preempted
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # A second signal must not interrupt the end that the first one caused.
+        # A second signal must not interrupt the shutdown that the first one started.
         if os.getpid() != self._owner or self.received:
             return
         self.received = True
@@ -57,5 +57,5 @@ class Notice:
             raise Preempted
 
 
-#: The notice of this process; signals belong to a process, so there is one.
+#: The only notice of this process, because signal handlers belong to the whole process.
 notice = Notice()

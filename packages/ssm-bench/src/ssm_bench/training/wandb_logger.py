@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
 
-#: Seconds that W&B may take to answer before the run goes on offline.
+#: If W&B does not answer within this many seconds, the run is logged offline.
 PATIENCE_SECONDS = 20
 
 
@@ -18,11 +18,11 @@ def make_logger(
 ) -> WandbLogger:
     """Return the logger of one W&B run. A run that is resumed continues its W&B run.
 
-    ``WANDB_MODE`` decides how to log, if it is set; otherwise a run is online if there is an API key and W&B answers,
+    If ``WANDB_MODE`` is set, it decides how to log. Otherwise a run is online if there is an API key and W&B answers,
     else offline.
 
     Args:
-        say: takes a sentence if the run is logged offline against expectation.
+        say: called with a sentence if there is an API key, but the run is logged offline.
     """
     import wandb
 
