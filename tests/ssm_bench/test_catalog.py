@@ -7,6 +7,7 @@ import pytest
 from ssm_bench import catalog
 from ssm_bench.catalog import Benchmark, ModelName, benchmark, benchmarks, models
 from ssm_bench.cli import main
+from ssm_bench.errors import UserError
 from ssm_bench.plan import make_plan
 from ssm_models.options import to_options
 from ssm_models.zoo import ALIASES, ZOO
@@ -200,6 +201,8 @@ def test_names_of_models() -> None:
     assert ModelName.parse("s4").family == "s4"
     assert not set(models()) & set(ALIASES)
     assert set(models()) | set(ALIASES) == set(ZOO)
+    with pytest.raises(UserError, match="names no variant"):
+        ModelName.parse("s4@")
 
 
 def test_the_checkout_is_where_declarations_are_read(work: Path) -> None:

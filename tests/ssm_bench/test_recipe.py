@@ -238,6 +238,8 @@ def test_of_several_words_for_one_key_the_last_counts_and_alone_is_recorded() ->
 def test_a_word_that_a_later_one_hides_is_refused() -> None:
     with pytest.raises(UserError, match=r"'data\.limit\.train=50' has no effect"):
         compose("listops", words=("data.limit.train=50", "data.limit={val:20}"))
+    with pytest.raises(UserError, match=r"'data\.limit\.train=50' has no effect"):
+        compose("listops", words=("data.limit={val:10}", "data.limit.train=50", "data.limit={val:20}"))
     with pytest.raises(UserError, match="leave one out"):
         make_plan(LRA, ["s4d"], ["listops"], "smoke", [0], ["seed=1"])
 

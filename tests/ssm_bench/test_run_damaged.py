@@ -179,6 +179,42 @@ def test_weights_that_are_damaged_while_the_run_ends_are_a_sentence_and_the_next
     finish(folder, undisturbed, capsys)
 
 
+def test_weights_of_another_epoch_than_the_best_are_a_sentence_and_the_next_run_is_right(
+    folder: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run leaves them that is resumed on another device, whose numbers make another epoch the best."""
+    from lightning import Trainer
+
+    fit = Trainer.fit
+
+    def fit_and_exchange(*args: Any, **options: Any) -> None:
+        fit(*args, **options)
+        content = torch.load(folder / "best.ckpt", weights_only=True)
+        write_checkpoint(folder / "best.ckpt", content | {"epoch": content["epoch"] + 1})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit", fit_and_exchange)
+        assert main([*COMMAND, "--out", str(folder.parents[2])]) == 1
+    assert "The same command trains again." in capsys.readouterr().out
+    assert not (folder / "record.json").exists()
+    finish(folder, undisturbed, capsys)
+
+
+def test_an_interrupt_during_the_test_is_one(
+    folder: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "test_step", interrupt)
+        assert main([*COMMAND, "--out", str(folder.parents[2])]) == 130
+    status = Status.read(folder)
+    assert status is not None
+    assert (status.state, status.reason) == ("stopped", "interrupted")
+    finish(folder, undisturbed, capsys)
+
+
 def test_the_state_of_another_run_is_set_aside(
     folder: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

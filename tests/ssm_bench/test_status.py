@@ -76,6 +76,8 @@ WHOLE = Status(state="done", host="a", pid=1, job="", attempt=1, fruitless=0, be
         *({key: None} for key in ("host", "pid", "job", "attempt", "fruitless", "began", "updated", "step", "reason")),
         *({key: "x"} for key in ("pid", "attempt", "began", "seconds_left")),
         *({key: []} for key in ("state", "host", "seconds_left")),
+        {"began": float("nan")},
+        {"seconds_left": float("inf")},
         {"colour": "blue"},
     ],
     ids=str,

@@ -78,6 +78,16 @@ def test_ends_of_a_cell_process(
         assert bool(left.reason) == bool(reason)
 
 
+def test_a_cell_that_is_done_without_a_result_stays_done(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that diverged: its process ends with 1, and its record says why."""
+    folder = launched.run_folder(0)
+    says = f"from ssm_bench.status import attempt\nwith attempt(Path({str(folder)!r})): pass\nsys.exit(1)"
+    assert Ended(launched, says, monkeypatch).wait() == FAILED
+    left = Status.read(folder)
+    assert left is not None
+    assert (left.state, left.reason) == ("done", "")
+
+
 def test_what_a_cell_process_says_itself_stays(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = launched.run_folder(0)
     says = (

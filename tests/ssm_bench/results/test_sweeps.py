@@ -1,5 +1,6 @@
 """Sweeps: which points there are, and that validation alone chooses among them."""
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -106,6 +107,44 @@ def test_a_run_that_was_done_before_is_a_point_and_another_recipe_is_none() -> N
     [sweep] = find_sweeps(records)
     assert sorted(sweep.points["listops"]) == ["optimizer.lr=0.1", "optimizer.lr=0.2", "optimizer.lr=0.3"]
     assert sweep.best("listops") == "optimizer.lr=0.3"
+
+
+def test_two_recipes_of_the_same_words_are_two_sweeps() -> None:
+    """The recipe was edited between two sweeps of the same words: their runs are no seeds of one point."""
+
+    def edited(one: Record) -> Record:
+        return dataclasses.replace(
+            one, recipe=one.recipe | {"source_digest": "new"}, hash=f"x{one.hash[1:]}", finished="2100-01-01T00:00:00"
+        )
+
+    old = [record(0.1, 0.5, 0.1), record(0.2, 0.6, 0.2)]
+    new = [edited(record(0.1, 0.8, 0.8)), edited(record(0.2, 0.7, 0.7))]
+    for records in (old + new, new + old):
+        rows = {row.model: row.values["listops"] for row in make_results(LRA, "mini", records).ours}
+        assert {name: (value.mean, value.n) for name, value in rows.items()} == {
+            "s4d trainer.epochs=5, best of 2 (optimizer.lr)": (80.0, 1),
+            "s4d' trainer.epochs=5, best of 2 (optimizer.lr)": (20.0, 1),
+        }
+
+
+def test_a_swept_key_that_changes_the_data_makes_one_sweep() -> None:
+    first, second = record(0.1, 0.5, 0.1), record(0.2, 0.6, 0.2)
+    [sweep] = find_sweeps([first, dataclasses.replace(second, data_fingerprint="other")])
+    assert len(sweep.points["listops"]) == 2
+
+
+def test_a_seed_counts_once_and_the_earliest_run_of_it() -> None:
+    again = dataclasses.replace(record(0.1, 0.9, 0.9), hash="0ther", finished="2100-01-01T00:00:00")
+    [sweep] = find_sweeps([again, record(0.1, 0.5, 0.5), record(0.2, 0.6, 0.6)])
+    assert [one.metrics["val/accuracy"] for one in sweep.points["listops"]["optimizer.lr=0.1"]] == [0.5]
+    assert sweep.best("listops") == "optimizer.lr=0.2"
+
+
+def test_a_run_from_before_an_option_was_added_is_no_point() -> None:
+    before = record(0.3, 0.9, 0.8, sweep=False)
+    del before.recipe["optimizer"]["lr"]
+    [sweep] = find_sweeps([record(0.1, 0.5, 0.5), record(0.2, 0.6, 0.5), before])
+    assert len(sweep.points["listops"]) == 2
 
 
 def test_a_sweep_from_command_to_table(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,8 @@
 """What can be run: the benchmark folders, their tasks, models, variants and scales. Does not import torch.
 
-A benchmark is a folder of benchmarks/ with a README, ``benchmark.yaml`` and one file a task. A task file says, each
-once: the data, what any model trains with, what a family of models changes, named variants of the recipe, and what the
-scales cut. :mod:`ssm_bench.recipe` composes these parts.
+A benchmark is a folder of benchmarks/ with a README, ``benchmark.yaml`` and one file per task. A task file declares,
+each in one place: the data, the training settings of any model, the changes for a family of models, named variants of
+the recipe, and the changes for a scale. :mod:`ssm_bench.recipe` composes these parts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TASK_TYPES: Mapping[str, type] = {
     "variants": dict,
     "scales": dict,
 }
-#: Types of the entries of a part that are no values of the recipe.
+#: Types of the entries of a part that are not values of the recipe.
 _NOTE_TYPES: Mapping[str, type] = {"source": str, "papers": list}
 _TYPE_NAMES = {
     str: "a text",
@@ -61,7 +61,7 @@ _PART_KEYS = {
 
 
 def benchmarks_root() -> Path:
-    """Return the folder that holds one folder a benchmark: of the checkout, else the copy inside the wheel."""
+    """Return the folder with one folder per benchmark: that of the checkout, else the copy inside the wheel."""
     package = Path(__file__).resolve().parent
     for root in (package.parents[3] / "benchmarks", package / "benchmarks"):
         if root.is_dir():
@@ -105,9 +105,11 @@ class ModelName:
             if not attribute.isidentifier():
                 raise UserError(f"'{attribute}' is not a class name; --model takes path/to/file.py:Class.")
             return cls(CUSTOM, path=f"{path.resolve()}:{attribute}")
-        name, _, variant = text.partition("@")
+        name, at, variant = text.partition("@")
         if name not in ZOO:
             raise unknown("model", name, ZOO)
+        if at and not variant:
+            raise UserError(f"'{text}' names no variant; write {name}, or {name}@VARIANT.")
         return cls(canonical(name), variant)
 
     @property
@@ -153,13 +155,13 @@ class Task:
         return [name for name, part in declared.items() if family in part["families"]]
 
     def variant(self, name: str, family: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Return what a variant changes in every model, and what it changes in a family besides."""
+        """Return what a variant changes for every model, and what it changes for one family in addition."""
         part = self.part("variants", name)
         values = {key: value for key, value in part.items() if key not in ("source", "families")}
         return values, (part.get("families") or {}).get(family) or {}
 
     def resolve(self, model: ModelName) -> ModelName:
-        """Check the variant of a model. One that changes nothing is the default recipe by another name.
+        """Check the variant of a model. If the variant changes nothing, return the model without it.
 
         Raises:
             UserError: this task has no such variant for the model's family.
@@ -203,7 +205,7 @@ class Benchmark:
 
     @property
     def metric(self) -> str:
-        """What its tables show, a key of :data:`ssm_bench.metrics.METRICS`."""
+        """The metric in its tables, a key of :data:`ssm_bench.metrics.METRICS`."""
         return self.meta["metric"]
 
     @property
@@ -217,7 +219,7 @@ class Benchmark:
         return {name: self._task(name) for name in self.meta["tasks"]}
 
     def scale(self, name: str, family: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Return what a scale changes in every task, and what it changes in a family of models besides."""
+        """Return what a scale changes for every model, and what it changes for one family in addition."""
         part = (self.meta.get("scales") or {}).get(name) or {}
         values = {key: value for key, value in part.items() if key != "families"}
         return values, (part.get("families") or {}).get(family) or {}
@@ -248,7 +250,7 @@ def benchmarks() -> dict[str, Benchmark]:
 
 
 def benchmark(name: str) -> Benchmark:
-    """Return the benchmark of a name; hyphen and underscore are the same.
+    """Return the benchmark of a name; a hyphen and an underscore mean the same.
 
     Raises:
         UserError: there is none; the sentence names the nearest known ones.
@@ -268,7 +270,7 @@ def models() -> Iterator[str]:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads plain YAML, and refuses a key that stands twice, of which YAML would silently take the last."""
+    """Reads plain YAML. Refuses a key that occurs twice; YAML would silently take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
@@ -302,7 +304,7 @@ def _check_type(file: Path, where: str, value: Any, kind: type) -> None:
 
 
 def _check_parts(file: Path, kind: str, parts: Any, keys: Collection[str]) -> None:
-    """Check the families, the variants or the scales of a file, each by the keys that it may have."""
+    """Check that each of the families, variants or scales of a file has only keys that it may have."""
     for name, part in _mapping(file, kind, parts).items():
         if kind == "scales" and name not in SCALES:
             raise unknown(f"scale in {file}", str(name), SCALES)
@@ -315,7 +317,7 @@ def _check_part(file: Path, where: str, part: Any, keys: Collection[str]) -> Non
     for key, kind in _NOTE_TYPES.items():
         _check_type(file, f"{where}.{key}", entries.get(key), kind)
     for section in SECTIONS:
-        # An empty section would wipe out what the parts before it say.
+        # An empty section would delete what the earlier parts set.
         if section in entries and not isinstance(entries[section], dict):
             raise UserError(f"{file}: {where}.{section} must hold keys and values, not {entries[section]!r:.80}.")
     for family, values in _mapping(file, f"{where}.families", entries.get("families")).items():

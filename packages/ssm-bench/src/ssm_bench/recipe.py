@@ -159,7 +159,11 @@ def effective(words: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UserError: a word sets a part of an option that a later word sets as a whole.
     """
-    last = {str(_parse(word).key_or_group): word for word in words}
+    last: dict[str, str] = {}
+    for word in words:
+        key = str(_parse(word).key_or_group)
+        last.pop(key, None)  # the word stands where it has its effect
+        last[key] = word
     keys = list(last)
     for number, key in enumerate(keys):
         for later in keys[number + 1 :]:

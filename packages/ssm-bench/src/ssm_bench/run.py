@@ -1,4 +1,4 @@
-"""Runs one cell in its run folder: prepare data, train, evaluate, leave one record. Imports torch."""
+"""Run one cell in its run folder: prepare data, train, evaluate, write one record. Imports torch."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 def run_cell(
     cell: Cell, place: Place, out: Path, console: Console, command: Sequence[str], wait: float = 0.0
 ) -> Record:
-    """Return the record of the cell: the one on disk if the run is done, else that of a run started or resumed now.
+    """Start or resume the run of a cell and return its record. If the run is done, only read its record.
 
     Args:
         console: shows the progress of training.
-        command: the words behind ``bench`` that asked for the run, for the record.
+        command: the words after ``bench`` on the command line, for the record.
         wait: seconds to wait for another process that runs the cell.
 
     Raises:
         BusyError: another process runs this cell.
         RunError: the run cannot give a result, or a run that must beat chance did not.
-        ssm_data.contract.DataError: the data cannot be had.
+        ssm_data.contract.DataError: the data cannot be prepared.
     """
     if not distributed.join_process_group(cell.runtime):
         try:
@@ -68,7 +68,7 @@ def run_cell(
                 cell.runtime, _run_as_one_of_several, cell, place, out, console.quiet, command, wait
             )
         except distributed.RankEndedError as error:
-            # Rank 0 writes the status, but may be the one that ended, or may not know why it lost the other.
+            # Rank 0 writes the status, but it may be the rank that ended, or it may not know why another rank ended.
             fail(cell.folder(out), str(error))
             raise
     if not distributed.is_rank_zero():
@@ -98,7 +98,7 @@ def _run_as_one_of_several(
 
 
 def _claim(folder: Path, wait: float, held: ExitStack, say: Callable[[str], None]) -> Record | None:
-    """Hold the run folder until ``held`` ends. Return the record if the run is done by then.
+    """Hold the run folder until ``held`` is closed. If the run is done when the folder is held, return its record.
 
     A record that is damaged or belongs to another run is set aside.
     """
@@ -192,7 +192,7 @@ def _make_trainer(cell: Cell, folder: Path, callbacks: list[L.Callback], say: Ca
         accelerator=runtime.accelerator,
         devices=runtime.devices,
         num_nodes=runtime.nodes,
-        # Buffers are equal without being sent: they are constants, or statistics that batch norms share.
+        # Buffers need not be broadcast: they are constants, or statistics that batch norms share.
         strategy=DDPStrategy(forward_sync_buffers=False) if runtime.processes > 1 else "auto",
         plugins=[distributed.cluster_environment(runtime), CheckedCheckpointIO()],
         use_distributed_sampler=False,
@@ -226,7 +226,7 @@ def _make_logger(cell: Cell, folder: Path, say: Callable[[str], None]) -> Any:
 def _train_and_test(
     trainer: L.Trainer, module: TrainingModule, data: DataModule, keeper: Keeper, resumed: Path | None
 ) -> dict[str, float]:
-    """Train to the end, test the weights of the best epoch, and return the metrics of both.
+    """Train to the end, test the weights of the best epoch, and return the metrics of validation and test.
 
     Raises:
         DivergedError: a loss or metric is not finite.
@@ -234,15 +234,26 @@ def _train_and_test(
     try:
         trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     except SystemExit:
-        # Lightning turns an interrupt into an exit; the command has a sentence for it.
+        # Lightning turns Ctrl-C into SystemExit. The command line prints a sentence for KeyboardInterrupt.
         raise KeyboardInterrupt from None
     best, file = keeper.best, keeper.folder / run_folder.BEST
     try:
         weights = read_checkpoint(file)
     except (DamagedError, FileNotFoundError) as error:
         raise RunError(f"{error} The same command trains again.") from error
+    if weights.get("epoch") != best["epoch"]:
+        # A resumed run on another device may find another epoch best than the one that wrote these weights.
+        if distributed.is_rank_zero():
+            run_folder.set_aside(file)
+        raise RunError(
+            f"{file} holds the weights of another epoch than the best one, {best['epoch'] + 1}. "
+            "The same command trains again."
+        )
     module.load_state_dict(weights["state_dict"])
-    tested = trainer.test(module, data, verbose=False)[0]
+    try:
+        tested = trainer.test(module, data, verbose=False)[0]
+    except SystemExit:
+        raise KeyboardInterrupt from None
     metrics: Mapping[str, float] = {name: value for name, value in best.items() if name.startswith("val/")} | dict(
         tested
     )
@@ -250,10 +261,10 @@ def _train_and_test(
 
 
 def _check_beats_chance(record: Record, spec: Spec) -> None:
-    """Refuse the result of a run that learned nothing.
+    """Raise a RunError if the model learned nothing.
 
-    Accuracy must be four standard errors above chance, which chance alone passes once in thirty thousand runs; a
-    metric of which less is better must be a tenth below that of the best constant guess.
+    Accuracy must be four standard errors above chance; guessing reaches that once in thirty thousand runs. A metric
+    that is better if it is lower must be 10 % below that of the best constant guess.
     """
     metric = METRICS[record.metric]
     if metric.lower_is_better:
@@ -270,7 +281,7 @@ def _check_beats_chance(record: Record, spec: Spec) -> None:
 def _deterministic(runtime: Runtime) -> Literal["warn"] | None:
     """Return Trainer's ``deterministic``: on CUDA the embedding gradient uses atomics and would not be reproducible.
 
-    An operation of a layer of the user's own that cannot be reproducible causes a warning.
+    If a layer of the user's own has an operation that cannot be reproducible, torch warns.
     """
     if not distributed.on_gpus(runtime):
         return None
@@ -287,7 +298,7 @@ def _device(trainer: L.Trainer) -> str:
 
 
 def _quiet() -> None:
-    """Silence Lightning's hints on what the harness has decided."""
+    """Silence Lightning's hints about settings that the harness has chosen on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for text in (

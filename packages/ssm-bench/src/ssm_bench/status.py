@@ -1,11 +1,13 @@
 """The status file of a run folder: who runs the cell, how far it is, and what went wrong. Does not import torch.
 
 The process that runs the cell writes it, or its supervisor if that process no longer can; ``bench jobs`` reads it.
+``run_folder.is_done`` decides whether a run is done, not this file.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import socket
 import time
@@ -23,18 +25,19 @@ from ssm_bench.run_folder import STATUS, warn_and_set_aside
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """One state of a run folder.
+    """The content of a status file.
 
     Attributes:
-        state: ``running``; ``stopped``: goes on when it is started again; ``failed``: by its own fault; ``done``.
-        host, pid, start: the machine (in SLURM its node) and the process that runs it, or did; ids are given again, so
-            the process is known by the time of its start (``process_identity``), too.
+        state: ``running``; ``stopped``: the cell resumes when it is started again; ``failed``: because of its own
+            error; ``done``.
+        host, pid, start: the machine (in SLURM the node) and the process that runs or ran the cell. Systems reuse
+            process ids, so ``start`` identifies the process, too (``process_identity``).
         job: its SLURM job (``12_3``: task 3 of array 12), empty outside SLURM.
-        attempt: starts of this cell, this one included.
-        fruitless: attempts in a row, this one included, that have saved no progress.
-        began, updated: of this attempt and of this file, seconds since 1970.
-        step, total: training steps done, and of the whole run; 0 until training begins.
-        seconds_left: training that remains, at the speed of this attempt; None until there is one.
+        attempt: number of times that this cell was started, including this attempt.
+        fruitless: number of consecutive attempts, including this one, that saved no progress.
+        began, updated: time when this attempt began, and when this file was written, in seconds since 1970.
+        step, total: training steps done, and training steps of the whole run; 0 until training begins.
+        seconds_left: estimated training time that remains, at the speed of this attempt; None without an estimate.
         reason: why it stopped or failed, one sentence.
     """
 
@@ -65,7 +68,7 @@ class Status:
             return None
 
     def __post_init__(self) -> None:
-        """Refuse values of other types, which only a damaged file has.
+        """Refuse values of wrong types, which only a damaged file has.
 
         Raises:
             TypeError: a value has another type than its field.
@@ -76,6 +79,8 @@ class Status:
         for values, kind in ((numbers, (int, float)), (counts, int), (texts, str)):
             if not all(isinstance(value, kind) for value in values):
                 raise TypeError(f"not a status: {self}")
+        if not all(abs(number) < math.inf for number in numbers):  # JSON cannot be written with it
+            raise TypeError(f"not a status: {self}")
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / STATUS, as_json(dataclasses.asdict(self)))
@@ -88,7 +93,7 @@ class Status:
 
 
 def begin(folder: Path) -> Status:
-    """Write the status of a new attempt by this process. An attempt after a failure starts the count anew."""
+    """Write the status of a new attempt by this process. After a failure, ``fruitless`` starts again at 1."""
     before = Status.read(folder)
     now = time.time()
     status = Status(
@@ -110,7 +115,7 @@ def begin(folder: Path) -> Status:
 
 @contextmanager
 def attempt(folder: Path) -> Iterator[None]:
-    """Keep the status of an attempt: from its begin to its end, whether it is done, stopped or failed."""
+    """Write the status when an attempt begins and when it ends: done, stopped or failed."""
     begin(folder)
     try:
         yield
@@ -142,7 +147,7 @@ def _end(folder: Path, state: str, reason: str) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Return an error in one line; it says plainly if memory ran out, whichever allocator failed."""
+    """Return an error as one line. If memory ran out, the line says so, for every allocator."""
     from ssm_data.contract import DataError
 
     if isinstance(error, RunError | DataError):
@@ -154,14 +159,14 @@ def sentence(error: BaseException) -> str:
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process has rank 0 among those that srun started for the cell; also before they meet.
+    """Return whether this process has rank 0 of those that srun started for the cell, even before they form a group.
 
-    Rank 0 alone writes and prints for the run.
+    Only rank 0 writes and prints for the run.
     """
     return os.environ.get("SLURM_PROCID", "0") == "0"
 
 
 def slurm_job() -> str:
-    """The SLURM job of this process as squeue names it, empty outside SLURM."""
+    """Return the SLURM job of this process as squeue names it; an empty text outside SLURM."""
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", "")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job

@@ -1,4 +1,4 @@
-"""The command ``bench``. One file a verb; nothing here imports torch before a run begins."""
+"""The command ``bench``. Each verb has a module of its own; nothing here imports torch before a run begins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from ssm_bench.errors import UserError, unknown
 
-#: verb -> what it does; each is a module of this package with ``configure(parser)`` and ``run(args) -> exit status``.
+#: verb -> what it does. Each verb is a module here with ``configure(parser)`` and ``run(args) -> exit status``.
 VERBS = {
     "list": "what can be run: benchmarks, tasks, models, scales",
     "show": "a recipe, composed and resolved",
@@ -38,9 +38,11 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit status: 0 done, 1 a cell failed, 2 the command is wrong."""
+    """Run a command line and return the exit status: 0 done, 1 a cell failed, 2 the command is wrong."""
+    from ssm_data.errors import DataError
+
     words = [*(sys.argv[1:] if argv is None else argv)]
-    # A notebook's back end of matplotlib exists only in its own process; pictures here go to files.
+    # A notebook may set a matplotlib back end that exists only in its own process. This command draws to files.
     os.environ["MPLBACKEND"] = "agg"
     try:
         with warnings.catch_warnings():
@@ -48,8 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _dispatch(words)
     except UserError as error:
         return _end(2, str(error))
+    except DataError as error:
+        return _end(1, str(error))
     except BrokenPipeError:
-        # The reader of this output, such as head, has seen enough; Python's last flush would fail again.
+        # The reader of the output, such as head, has closed the pipe; Python's flush at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -59,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_data_warnings_as_sentences() -> None:
-    """Print what a user must know of the data, each once, without the line of code that Python adds to a warning."""
+    """Print each data warning once, as a sentence, without the line of code that Python adds to a warning."""
     from ssm_data.errors import DataWarning
 
     others = warnings.showwarning
@@ -80,7 +84,7 @@ def _end(status: int, sentence: str) -> int:
 
 
 def _sentence(error: OSError) -> str:
-    """Say what the file system refused, and where."""
+    """Return a sentence that says what the file system refused, and for which file."""
     if error.errno == errno.ENOSPC:
         return f"the disk is full ({error.filename or error}); free some space, and the same command goes on."
     if isinstance(error, FileNotFoundError) and not error.filename:
@@ -110,7 +114,7 @@ def _dispatch(words: list[str]) -> int:
     else:
         raise unknown("benchmark or verb", first, [*known, *VERBS])
     module.configure(parser)
-    # Overrides may stand anywhere, also behind an option that takes several words.
+    # Overrides may stand anywhere in the command line, even after an option that takes several words.
     overrides = [word for word in words[1:] if OVERRIDE.match(word)]
     args, rest = parser.parse_known_args([word for word in words[1:] if not OVERRIDE.match(word)])
     if rest:

@@ -21,7 +21,7 @@ OVERRIDES = "key=value words change the recipe and may stand anywhere, e.g. opti
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a run. A test freezes this list: an option must be argued for."""
+    """Add the options of a run. A test freezes this list, so that nobody adds an option without a reason."""
     parser.epilog = OVERRIDES
     parser.add_argument(
         "--model",
@@ -162,7 +162,7 @@ def _submit(args: argparse.Namespace, plan: list[Cell], place: Place, console: C
 
 
 def _check_writable(out: Path) -> None:
-    """Refuse a folder for runs in which nothing can be written, before anything begins."""
+    """Raise a UserError, before any run begins, if nothing can be written into the folder for runs."""
     places = (out.absolute(), *out.absolute().parents)
     try:
         nearest = next(folder for folder in places if folder.exists())
@@ -171,13 +171,13 @@ def _check_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another command may do the same at this moment
     except OSError as error:
         raise UserError(f"--out {out}: nothing can be written there ({error.strerror}).") from None
 
 
 def _default_scale(profile: str | None) -> tuple[str, str]:
-    """Return the scale for what will run the plan, and why: this machine, or the cluster of a profile."""
+    """Return the default scale and the reason for it: whether this machine, or the profile's cluster, has GPUs."""
     if profile is not None:
         from ssm_bench.launch.cluster_profile import find_profile, read_profile
 

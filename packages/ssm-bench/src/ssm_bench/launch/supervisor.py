@@ -98,7 +98,7 @@ class Supervisor:
         """Write why the cell failed, unless its process did so; it cannot if, for example, an import failed."""
         status = Status.read(self.folder)
         began = status is not None and status.began >= self._started
-        if is_rank_zero() and not (began and status is not None and status.state == "failed"):
+        if is_rank_zero() and not (began and status is not None and status.state in ("failed", "done")):
             if not began:
                 begin(self.folder)
             fail(self.folder, f"The process ended with exit status {code}; see {self.folder / LOG}.")

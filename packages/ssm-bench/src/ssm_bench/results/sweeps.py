@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ssm_bench.metrics import METRICS
 from ssm_bench.record import Record
+
+Keys = tuple[str, ...]
 
 
 @dataclass
@@ -20,18 +23,26 @@ class Sweep:
     Attributes:
         fixed: ``key=value`` words that all points share.
         keys: what is swept over.
-        points: by task the records of each point, ``key=value key=value``.
+        points: by task the records of each point, ``key=value key=value``, one a seed.
+        age: 0 for the newest recipe of a model and its words, 1 for the one before it (the model's file was edited
+            between the runs, say), and so on.
     """
 
     model: str
     fixed: tuple[str, ...]
     keys: tuple[str, ...]
     points: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
+    age: int = 0
+
+    @property
+    def name(self) -> str:
+        """The model; primes tell an older recipe of the same words from the newest."""
+        return self.model + "'" * self.age
 
     @property
     def title(self) -> str:
         most = max(len(points) for points in self.points.values())
-        return f"{' '.join((self.model, *self.fixed))}, best of {most} ({', '.join(self.keys)})"
+        return f"{' '.join((self.name, *self.fixed))}, best of {most} ({', '.join(self.keys)})"
 
     def best(self, task: str) -> str:
         """Return the point with the best mean validation metric among those with the most seeds."""
@@ -45,30 +56,68 @@ class Sweep:
         metric = METRICS[next(iter(points.values()))[0].metric]
         return metric.best(means, key=means.__getitem__)
 
+    def excludes(self, records: Sequence[Record]) -> bool:
+        """Return whether runs of another recipe of one task cannot be further points.
+
+        A swept key may change more of the recipe, or the data, so the points of a sweep need not be of one recipe. But
+        one point is of one recipe, and all points of a task are of one version of the code.
+        """
+        points = self.points.get(records[0].task, {})
+        code = {_code(record) for there in points.values() for record in there}
+        return any(self._point(record) in points or (code and _code(record) not in code) for record in records)
+
+    def _point(self, record: Record) -> str:
+        return " ".join(f"{key}={json.dumps(record.setting(key))}" for key in self.keys)
+
     def add(self, record: Record) -> None:
-        point = " ".join(f"{key}={json.dumps(record.setting(key))}" for key in self.keys)
-        self.points.setdefault(record.task, {}).setdefault(point, []).append(record)
+        records = self.points.setdefault(record.task, {}).setdefault(self._point(record), [])
+        if record.seed not in [other.seed for other in records]:
+            records.append(record)
 
 
 def find_sweeps(records: Sequence[Record]) -> list[Sweep]:
     """Return the sweeps among records of one benchmark and scale, sorted.
 
-    A run that was done before a sweep and is one of its points belongs to it.
+    A run that was done before a sweep and is one of its points belongs to it. Of several runs of a point and a seed the
+    earliest counts.
     """
-    sweeps: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Sweep] = {}
-    rests: dict[tuple[str, tuple[str, ...]], Sweep] = {}
-    for record in records:
-        if record.sweep:
-            keys = tuple(record.sweep)
-            fixed = tuple(word for word in record.overrides if word.split("=")[0] not in keys)
-            sweep = sweeps.setdefault((record.model, fixed, keys), Sweep(record.model, fixed, keys))
-            rests[_rest(record, keys), keys] = sweep
-    for record in records:
-        for keys in sorted({keys for _, keys in rests}):
-            found = rests.get((_rest(record, keys), keys))
-            if found is not None:
-                found.add(record)
-    return [sweeps[name] for name in sorted(sweeps) if sweeps[name].points]
+    # The words of each sweep; of several spellings of one recipe the last.
+    named: dict[tuple[str, Keys], tuple[str, Keys]] = {}
+    for record in (record for record in records if record.sweep):
+        keys = tuple(record.sweep)
+        fixed = tuple(word for word in record.overrides if word.split("=")[0] not in keys)
+        named[_rest(record, keys), keys] = record.model, fixed
+    members: dict[tuple[str, Keys], list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.finished):
+        for keys in {keys for _, keys in named}:
+            rest = _rest(record, keys), keys
+            if rest in named and _has(record, keys):
+                members[rest].append(record)
+    sweeps: dict[tuple[str, Keys, Keys, int], Sweep] = {}
+    # The newest recipe first.
+    for rest in sorted(members, key=lambda rest: members[rest][-1].finished, reverse=True):
+        (model, fixed), keys, age = named[rest], rest[1], 0
+        while (name := (model, fixed, keys, age)) in sweeps and sweeps[name].excludes(members[rest]):
+            age += 1
+        sweep = sweeps.setdefault(name, Sweep(model, fixed, keys, age=age))
+        for record in members[rest]:
+            sweep.add(record)
+    return [sweeps[name] for name in sorted(sweeps)]
+
+
+def _code(record: Record) -> tuple[Any, Any]:
+    """Return the version of the benchmark and the digest of a layer of the user's own."""
+    return record.recipe.get("version"), record.recipe.get("source_digest")
+
+
+def _has(record: Record, keys: Sequence[str]) -> bool:
+    """Return whether the recipe has the keys; one that was run before an option was added has not."""
+    try:
+        for key in keys:
+            record.setting(key)
+    except (KeyError, TypeError):
+        return False
+    return True
 
 
 def _rest(record: Record, keys: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Records and published numbers become one table a benchmark and scale. Does not import torch."""
+"""Make one table per benchmark and scale from records and published numbers. Does not import torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """A model's values by task; ``seeds`` is a count, or a range if the tasks differ in it."""
+    """A model's values by task; ``seeds`` is the number of seeds, or a range if the tasks differ in that number."""
 
     model: str
     seeds: str
@@ -72,9 +72,9 @@ class Results:
 def make_results(benchmark: Benchmark, scale: str, records: Iterable[Record]) -> Results:
     """Aggregate records of one benchmark and scale over seeds; others are left out.
 
-    A mean is over runs of one recipe on the same data, which differ in nothing but the seed. Runs of a model that
-    differ in more get rows of their own, whose names say in what. Of a sweep there is one row, which has for each task
-    the point that is best in validation.
+    A mean is over runs of one recipe on the same data that differ only in the seed. Runs of a model that differ in
+    anything else get rows of their own, and the names of these rows say what differs. A sweep has one row, which shows
+    for each task the point that is best in validation.
     """
     own = _own(benchmark, scale, records)
     ours = [_row(benchmark, title, tasks) for title, tasks in sorted(_rows([r for r in own if not r.sweep]).items())]
@@ -83,7 +83,7 @@ def make_results(benchmark: Benchmark, scale: str, records: Iterable[Record]) ->
         ours.append(_row(benchmark, sweep.title, {task: sweep.points[task][sweep.best(task)] for task in sweep.points}))
         for task in (task for task in benchmark.tasks if task in sweep.points):
             notes.append(
-                f"{sweep.model} on {benchmark.tasks[task].title}: {sweep.best(task)}, "
+                f"{sweep.name} on {benchmark.tasks[task].title}: {sweep.best(task)}, "
                 f"the best of {len(sweep.points[task])} in validation"
             )
     published = [
@@ -109,7 +109,7 @@ def make_points(benchmark: Benchmark, scale: str, records: Iterable[Record]) -> 
         for point in sorted({point for points in sweep.points.values() for point in points}):
             tasks = {task: points[point] for task, points in sweep.points.items() if point in points}
             chosen = {task for task in tasks if sweep.best(task) == point}
-            rows.append(_row(benchmark, f"{sweep.model} {point}", tasks, "val", chosen))
+            rows.append(_row(benchmark, f"{sweep.name} {point}", tasks, "val", chosen))
     return Results(benchmark, scale, rows, [], split="validation")
 
 
@@ -118,10 +118,11 @@ def _own(benchmark: Benchmark, scale: str, records: Iterable[Record]) -> list[Re
 
 
 def _rows(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
-    """Return title -> task -> the runs of one recipe, one a seed.
+    """Return title -> task -> the runs of one recipe, one per seed.
 
-    Most rows are called by model and words. If a model and its words stand for several recipes of a task (its file was
-    edited between the runs, say), the newest recipe has that name, and the others add what differs.
+    The title of most rows is the model and its override words. If a model and its words belong to several recipes of a
+    task (for example because its file was edited between the runs), the newest recipe has this title, and the titles of
+    the others add what differs.
     """
     named: dict[tuple[str, str], dict[str, dict[str, list[Record]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
@@ -154,7 +155,7 @@ def _one_a_seed(group: Sequence[Record]) -> list[Record]:
 
 
 def _difference(record: Record, other: Record) -> str:
-    """Say in which keys a recipe differs from another one: ``[optimizer.lr=0.5]``."""
+    """Return the keys in which a recipe differs from another one, with their values: ``[optimizer.lr=0.5]``."""
     mine, theirs = _settings(record), _settings(other)
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
     words = [f"{key}={json.dumps(mine.get(key))}" for key in keys]
@@ -164,7 +165,7 @@ def _difference(record: Record, other: Record) -> str:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """Return the recipe without the seed and without the place of a layer's file: the file's code counts."""
+    """Return the recipe without the seed and without the path of a layer's file; its source_digest is kept."""
     return {key: value for key, value in _flat(record.recipe).items() if key not in ("seed", "model.path")}
 
 

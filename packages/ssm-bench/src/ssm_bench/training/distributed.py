@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from types import FrameType
@@ -268,7 +268,8 @@ def _forward_signals(ranks: list[Any]) -> Callable[[], None]:
 
     def forward(number: int, frame: FrameType | None) -> None:
         for process in ranks:
-            os.kill(process.pid, number)
+            with suppress(ProcessLookupError):  # a rank that has ended
+                os.kill(process.pid, number)
 
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}

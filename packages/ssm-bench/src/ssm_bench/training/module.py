@@ -191,11 +191,13 @@ class TrainingModule(L.LightningModule):
         if bad:
             number, batch = self._find_batch(split)
             where = f" (batch {number + 1:,} of its process is the first such)" if batch is not None else ""
-            self._stop_diverged(
-                f"After step {self.global_step:,} (epoch {self.current_epoch + 1}) the {split} split gives "
-                f"{', '.join(bad)}{where}",
-                batch,
+            # The test comes after the last epoch, with the weights of the best one.
+            when = (
+                "With the weights of the best epoch"
+                if split == "test"
+                else f"After step {self.global_step:,} (epoch {self.current_epoch + 1})"
             )
+            self._stop_diverged(f"{when} the {split} split gives {', '.join(bad)}{where}", batch)
         self.log_dict({f"{split}/{name}": value for name, value in values.items()})
         return values
 
