@@ -1,7 +1,7 @@
 """The contract of every layer and backbone.
 
 A causal layer computes one function in three forms that agree: ``forward`` over a whole sequence,
-``forward`` over consecutive chunks with the state handed on, and ``step`` over single samples.
+``forward`` over consecutive chunks with the state passed from chunk to chunk, and ``step`` over single samples.
 The state is an explicit value: a tensor or a tuple of states.
 """
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-#: A tensor, or a tuple of states; None for a layer that carries nothing.
+#: A tensor, or a tuple of states; None for a layer without a state.
 State = Any
-#: A function of a sample (B, H) and a state that gives the output (B, H) and the next state.
+#: A function that maps a sample (B, H) and a state to the output (B, H) and the next state.
 Stepper = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
@@ -29,10 +29,10 @@ class SequenceLayer(nn.Module):
         Args:
             u: input, real (B, L, H).
             state: the state before the first sample; None for a sequence that starts from zero. The state after the
-                last sample is returned only if one is given here, because it costs time.
+                last sample is returned only if a state is given here, because its computation costs time.
             lengths: integers (B,); positions beyond the length of a sequence count as zero.
-            rate: the sampling interval of the input, in units of the interval that the layer was trained at: 2 for
-                every second sample.
+            rate: the sampling interval of the input, in units of the interval that the layer was trained at: 2 if the
+                input holds every second sample.
 
         Returns:
             Output (B, L, d_output), and the next state or None.
@@ -50,7 +50,7 @@ class SequenceLayer(nn.Module):
     def stepper(self, rate: float = 1.0) -> Stepper:
         """Return the recurrence as a function of a sample and a state.
 
-        All that does not change between steps is computed once, here.
+        This method computes once everything that does not change between steps.
 
         Raises:
             NotImplementedError: the layer cannot step; the message says why.
@@ -60,7 +60,7 @@ class SequenceLayer(nn.Module):
     def step(self, u: Tensor, state: State, *, rate: float = 1.0) -> tuple[Tensor, State]:
         """Run one step.
 
-        For many samples, keep a :meth:`stepper`.
+        For many samples, call :meth:`stepper` once and use the function that it returns.
 
         Args:
             u: one sample, real (B, H).
@@ -77,7 +77,7 @@ class SequenceLayer(nn.Module):
         return "it defines no recurrence."
 
     def refuse_state(self, state: State) -> None:
-        """Refuse a state that is given to a layer without one.
+        """Raise an error if a state is given to a layer that has none.
 
         Raises:
             ValueError: the state is not None.

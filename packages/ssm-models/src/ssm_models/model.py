@@ -11,7 +11,7 @@ from ssm_models.heads.positions import PositionDecoder
 
 
 def build_model(config: StackConfig, io: Interface) -> "SequenceModel":
-    """Return the model of a configuration, for a task.
+    """Return the model that a configuration describes, for a task.
 
     Raises:
         ValueError: the sizes of the configuration do not fit each other or the task.
@@ -30,7 +30,7 @@ class SequenceModel(nn.Module):
     Args:
         backbone: maps (B, L, d_model) to the same shape.
         config: gives the width, and how a sequence is summarised.
-        io: what the task feeds in and wants back.
+        io: inputs and outputs of the task.
     """
 
     def __init__(self, backbone: SequenceLayer, config: StackConfig, io: Interface) -> None:
@@ -43,9 +43,9 @@ class SequenceModel(nn.Module):
         """Return the outputs of the task.
 
         Args:
-            x: tokens (B, L), or a real signal (B, L, d_input), or (B, L1, ..., Ld, d_input) over several axes; 2B rows
-                for pairs.
-            lengths: integers, one for each row: positions beyond it are padding.
+            x: tokens (B, L), or a real signal (B, L, d_input), or (B, L1, ..., Ld, d_input) over several axes. For
+                pairs of sequences, there are 2B rows instead of B.
+            lengths: integers, the length of each row; later positions are padding.
             rate: see :meth:`ssm_models.contract.SequenceLayer.forward`.
 
         Returns:
@@ -59,7 +59,7 @@ class SequenceModel(nn.Module):
 
         Args:
             x: the chunk.
-            state: the state before it; that of the first chunk is ``backbone.initial_state(batch_size)``.
+            state: the state before the chunk; for the first chunk, ``backbone.initial_state(batch_size)``.
             rate: see :meth:`forward`.
 
         Returns:
@@ -69,10 +69,11 @@ class SequenceModel(nn.Module):
         return self.decoder(y), state
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        """Return a function of a sample and a state that gives the output of a sequence which ends there.
+        """Return a function that computes the output after each sample of a stream.
 
         The function maps tokens (B,) or samples (B, d_input), and a state, to (B, d_output) and the next state. The
-        first state is ``backbone.initial_state(batch_size)``.
+        output is that of a sequence that ends with this sample. The first state is
+        ``backbone.initial_state(batch_size)``.
 
         Raises:
             ValueError: the decoder uses more than the last position, or the backbone cannot step.
@@ -93,7 +94,7 @@ class SequenceModel(nn.Module):
 
 
 def make_decoder(config: StackConfig, io: Interface) -> nn.Module:
-    """Return the decoder that a task asks for."""
+    """Return the decoder that a task needs."""
     if io.l_output:
         return PositionDecoder(config.d_model, io.d_output, io.l_output)
     kind = RetrievalDecoder if io.pair else SequenceDecoder

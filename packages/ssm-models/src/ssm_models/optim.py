@@ -15,11 +15,10 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the parameters of a model in groups of equal learning rate and weight decay, as an optimiser takes them.
 
-    The attribute ``optim`` of a parameter (see :func:`ssm_models.parameters.register`) goes before the values of the
-    run.
+    The attribute ``optim`` of a parameter (see :func:`ssm_models.parameters.register`) overrides the values of the run.
 
     Args:
-        model: its parameters that require a gradient are taken, each once.
+        model: the model; each of its parameters that requires a gradient is in one group.
         lr: learning rate of parameters that have none of their own.
         weight_decay: weight decay of parameters that have none of their own.
         decay_norms_and_biases: also decay biases and the weights of norms and embeddings of the backbone, as the

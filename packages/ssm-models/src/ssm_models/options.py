@@ -1,7 +1,7 @@
-"""Flat options of a named model become its configuration, and the other way round. Does not import torch.
+"""Conversion of the flat options of a named model to its configuration, and back. Does not import torch.
 
-The harness needs no more of a model than these two functions: a command line and a recipe say ``model.d_state=16``,
-whichever part of the model has the option.
+The harness needs only these two functions: a command line or a recipe sets ``model.d_state=16``, no matter which part
+of the model has the option.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ def from_options(name: str, options: Mapping[str, Any]) -> StackConfig:
     """Return the configuration of a model.
 
     Args:
-        name: of a model of the zoo, also an alias; or ``custom``, for a layer of the user's own.
-        options: values over the preset of the model, by their names.
+        name: name or alias of a model of the zoo; or ``custom``, for a layer of the user's own.
+        options: values that override the preset of the model, by option name.
 
     Raises:
-        ValueError: there is no such model or option, or a value is wrong; the sentence gives the name, the value and
+        ValueError: there is no such model or option, or a value is wrong; the message gives the name, the value and
             the reason.
     """
     if name == "custom":
@@ -30,15 +30,16 @@ def from_options(name: str, options: Mapping[str, Any]) -> StackConfig:
 
 
 def to_options(config: StackConfig, *, changed_only: bool = False) -> dict[str, Any]:
-    """Return the flat options of a model, in a fixed order: of the stack, of the layer, of the kernel.
+    """Return the flat options of a model, in a fixed order: options of the stack, of the layer, of the kernel.
 
-    ``from_options(name, to_options(config))`` is ``config`` again, for the name that it was made from.
+    ``from_options(name, to_options(config))`` equals ``config`` if ``config`` was made with the same ``name``.
 
     Args:
-        config: a model.
-        changed_only: leave out those that have the default of their class.
+        config: the configuration of the model.
+        changed_only: leave out options that have the default value of their class.
 
     Raises:
-        ValueError: one word stands for several values, because stack and layer differ in an option that both have.
+        ValueError: the stack and the layer have different values for the same option, so one flat option cannot give
+            both.
     """
     return flat.to_options(config, changed_only=changed_only)

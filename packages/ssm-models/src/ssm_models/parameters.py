@@ -18,7 +18,7 @@ TRANSFORMS: dict[Transform, Callable[[Tensor], Tensor]] = {
     "exp": torch.exp,
     "softplus": F.softplus,
     "sigmoid": torch.sigmoid,
-    # The floor keeps a mode alive if its parameter becomes negative.
+    # The floor keeps the value positive if the parameter becomes negative.
     "relu": lambda x: F.relu(x) + _FLOOR,
 }
 
@@ -32,7 +32,7 @@ _INVERSES: dict[Transform, Callable[[Tensor], Tensor]] = {
 
 
 def inverse(value: Tensor, transform: Transform) -> Tensor:
-    """Return the parameter whose transform is ``value``, which is raised to 1e-4 if it is smaller.
+    """Return the parameter whose transform is ``value``. Values below 1e-4 are raised to 1e-4 first.
 
     Raises:
         ValueError: the transform cannot reach the value.
@@ -43,16 +43,16 @@ def inverse(value: Tensor, transform: Transform) -> Tensor:
 
 
 def register(module: nn.Module, name: str, value: Tensor, *, lr: float | None = None, wd: float | None = None) -> None:
-    """Give a module a parameter in the default dtype, with its own learning rate and weight decay.
+    """Add a parameter in the default dtype to a module, with its own learning rate and weight decay.
 
-    They travel as the attribute ``optim`` of the parameter, which :func:`ssm_models.optim.parameter_groups` reads.
+    The attribute ``optim`` of the parameter stores both; :func:`ssm_models.optim.parameter_groups` reads it.
 
     Args:
-        module: gets the parameter; a buffer if the learning rate is 0.
-        name: of the parameter.
+        module: the module that gets the parameter, or a buffer if the learning rate is 0.
+        name: name of the parameter.
         value: its initial value.
-        lr: its learning rate; None: that of the run.
-        wd: its weight decay; None: that of the run.
+        lr: its learning rate; None: the learning rate of the run.
+        wd: its weight decay; None: the weight decay of the run.
     """
     value = value.detach().to(torch.get_default_dtype()).clone()
     if lr == 0:

@@ -30,7 +30,7 @@ silu: Callable[..., Tensor] = torch._C._nn.silu
 
 
 def storage_key(value: Tensor) -> int:
-    """Return a number that all views of one tensor share, while one of them lives."""
+    """Return a number that is the same for all views of one tensor, as long as one of them exists."""
     return value.untyped_storage()._cdata
 
 

@@ -1,10 +1,10 @@
-"""Named models: the name of a paper's model gives its configuration with the presets of the paper. No torch here.
+"""Published models by name: each name gives a configuration with the presets of the paper. Does not import torch.
 
-A preset holds what makes the model that model; a recipe adds sizes and training. The presets of S4 and S4D follow
+A preset holds the options that define the model; a recipe adds sizes and training. The presets of S4 and S4D follow
 version 3 of the authors' code, which gave the published numbers:
 
 - every feature has its own A, B and step size;
-- S4D discretises with the bilinear rule, and B of S4D-LegS starts at 1 like that of every other diagonal model;
+- S4D discretises with the bilinear rule, and B of S4D-LegS starts at 1, as in every other diagonal model;
 - B of S4 is the whole input vector of its HiPPO measure.
 
 Version 4 of that code starts S4D-LegS from the input vector of LegS (``B_init="hippo"``) and clips the imaginary part
@@ -48,8 +48,8 @@ class Entry:
         paper: where the model was published.
         layer: class of the layer's configuration.
         model: class of the model's configuration.
-        preset: flat options that make the model, over the defaults of the classes.
-        name: the name in sentences.
+        preset: flat options that define the model; they override the defaults of the classes.
+        name: the name of the model in error messages.
     """
 
     family: str
@@ -60,9 +60,9 @@ class Entry:
     name: str = "the model"
 
     def __call__(self, **options: Any) -> StackConfig:
-        """Return the configuration with some flat options over the preset.
+        """Return the configuration with flat options that override the preset.
 
-        If the options choose another kernel, the preset keeps only what that kernel has too.
+        If the options choose another kernel, options of the preset that this kernel does not have are dropped.
 
         Raises:
             ValueError: there is no such option, or a value is wrong.
@@ -106,7 +106,7 @@ def _lssl(**preset: Any) -> Entry:
 
 
 def _dss(**preset: Any) -> Entry:
-    """One spectrum for all features, B = 1 (it is part of C); 64 complex entries are 128 with their conjugates."""
+    """Return a DSS model: all features share A, and B = 1, as C includes it; d_state counts 64 conjugate pairs."""
     rates = {"A": 0.001, "B": 0.0, "dt": 0.001}
     system = {"d_state": 128, "init": "diag-legs", "B_init": "constant", "n_ssm": 1}
     return _s4(DSS, "dss", kernel="diagonal", **system, lr=rates, **preset)
@@ -117,7 +117,7 @@ def _s4d(**preset: Any) -> Entry:
 
 
 def _sashimi(**preset: Any) -> Entry:
-    """The sizes are those of the paper's audio models."""
+    """Return a SaShiMi with the sizes of the paper's audio models."""
     layer = {"init": "legs", "dt_transform": "softplus", "n_ssm": 1}
     stack = {"n_layers": 8, "d_model": 64, "norm": "scalar", "prenorm": True}
     return Entry("sashimi", SASHIMI, S4LayerConfig, SashimiConfig, {**layer, **stack, **preset})
@@ -132,7 +132,7 @@ _ENTRIES: dict[str, Entry] = {
     "lssl-f": _lssl(lr={"A": 0.0, "B": 0.0, "dt": 0.001}),
     "s4": _s4(S4, kernel="dplr", B_clip=None, init="legs"),
     "s4-fout": _s4(HTTYH, kernel="dplr", B_clip=None, init="fourier"),
-    # Half of the copies start from LegS and half from FouT, so it needs an even number of them.
+    # Half of the copies start from LegS and half from FouT, so the number of copies must be even.
     "s4-legs-fout": _s4(HTTYH, "s4-mixture", kernel="dplr", B_clip=None, init="hippo"),
     "dss-exp": _dss(disc="zoh"),
     "dss-softmax": _dss(disc="dss", real_transform="none"),
@@ -157,14 +157,14 @@ _ENTRIES: dict[str, Entry] = {
     "s4d-real": _s4d(init="diag-real", is_real=True),
 }  # fmt: skip
 
-#: Other names of a model; a model has one hash, whatever it was called.
+#: Aliases of models. A model has the same hash under all its names.
 ALIASES = {"s4-legs": "s4", "s4d-legs": "s4d"}
 
-#: Every model by its names; an alias has the entry of the model itself.
+#: Every model by its name and by its aliases; an alias has the entry of its model.
 ZOO: dict[str, Entry] = {name: replace(entry, name=name) for name, entry in _ENTRIES.items()}
 ZOO |= {alias: ZOO[name] for alias, name in ALIASES.items()}
 
 
 def canonical(name: str) -> str:
-    """Return the name of a model that may be called by another one."""
+    """Return the name of the model that a name or an alias stands for."""
     return ALIASES.get(name, name)

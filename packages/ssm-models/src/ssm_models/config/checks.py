@@ -1,7 +1,7 @@
 """Checks of configurations: types, choices, ranges, divisibility. Every refusal is a sentence.
 
-The type of a field says all that one value must satisfy: ``int``, ``Literal["a", "b"]``, ``Count | None``. A number has
-its range in its type, see :class:`Range`. What several fields must satisfy together is checked by the class itself.
+The type of a field gives all conditions on one value: ``int``, ``Literal["a", "b"]``, ``Count | None``. The type of a
+number includes its range, see :class:`Range`. The class itself checks the conditions that involve several fields.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Range:
     open_high: bool = False
 
     def fault(self, value: float) -> str:
-        """Return which end of the range a number passes, as the end of a sentence; empty if none."""
+        """Return the bound that a number violates, as the end of a sentence; empty if it is in the range."""
         if value < self.low or (self.open_low and value == self.low):
             return f"is {'above' if self.open_low else 'at least'} {self.low}, not {value}"
         if value > self.high or (self.open_high and value == self.high):
@@ -38,17 +38,17 @@ class Range:
         return ""
 
 
-#: The largest size of anything, which torch still counts in 32 bits.
+#: The largest allowed size, which fits a 32-bit integer of torch.
 _MOST = 2**31 - 1
-#: A whole number of things of which there is at least one.
+#: A number of things: a whole number that is at least 1.
 Count = Annotated[int, Range(1, _MOST)]
-#: A whole number of things of which there may be none.
+#: A number of things that can be 0: a whole number that is not negative.
 Natural = Annotated[int, Range(0, _MOST)]
 #: A real number above 0.
 Positive = Annotated[float, Range(0, open_low=True)]
 #: A real number that is not negative.
 NonNegative = Annotated[float, Range(0)]
-#: A share of a whole which leaves something, as the probability of a dropout.
+#: A real number from 0 to below 1, such as a dropout probability.
 Share = Annotated[float, Range(0, 1, open_high=True)]
 
 
@@ -57,7 +57,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():
-            # The dataclass is frozen for its users; here whole numbers become floats and lists become tuples.
+            # A frozen dataclass forbids assignment, but here whole numbers become floats and lists become tuples.
             object.__setattr__(self, name, checked(name, getattr(self, name), hint))
 
 
@@ -73,17 +73,17 @@ def _field_types(cls: Any) -> dict[str, Any]:
 
 
 def require(condition: bool, message: str) -> None:
-    """Refuse a configuration.
+    """Check a condition on a configuration.
 
     Raises:
-        ValueError: with the message, if the condition is false.
+        ValueError: the condition is false; the error has the given message.
     """
     if not condition:
         raise ValueError(message)
 
 
 def require_divisible(name: str, value: int, divisor_name: str, divisor: int | None) -> None:
-    """Refuse a number that is not a multiple of another one; None divides all."""
+    """Raise a ValueError if ``value`` is not a multiple of ``divisor``; None divides every number."""
     require(
         divisor is None or value % divisor == 0,
         f"{divisor_name} must divide {name}: {value} is no multiple of {divisor}.",
@@ -91,23 +91,23 @@ def require_divisible(name: str, value: int, divisor_name: str, divisor: int | N
 
 
 def require_steps(dt_min: float, dt_max: float) -> None:
-    """Refuse an empty range of step sizes."""
+    """Raise a ValueError if the range of step sizes is empty."""
     require(dt_min <= dt_max, f"Step sizes need dt_min <= dt_max, not {dt_min} and {dt_max}.")
 
 
 def checked(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as its type has it.
+    """Check a value against its type, and return it in that type.
 
-    Whole numbers become floats and lists become tuples, if the type is such. Nothing else is converted: not a string
-    to a number, not a float to a whole number, not a bool to either.
+    Whole numbers become floats and lists become tuples if the type asks for it. Nothing else is converted: not a string
+    to a number, not a float to a whole number, not a bool to a number.
 
     Args:
-        name: of the option, for the sentence.
+        name: name of the option, for the error message.
         value: any value.
         hint: the type of the option.
 
     Raises:
-        ValueError: the value does not have the type, or is outside the range. The sentence gives name and value.
+        ValueError: the value does not have the type, or is outside the range. The message gives the name and the value.
     """
     fault, value = _convert(value, hint)
     require(not fault, f"{name} {fault}.")
@@ -144,7 +144,7 @@ def _convert(value: Any, hint: Any) -> tuple[str, Any]:
     return f"is {_NOUNS.get(hint, f'a {hint.__name__}')}, not {value!r}", value
 
 
-#: What a value of a type is called in a sentence.
+#: The names of types in error messages.
 _NOUNS = {bool: "true or false", str: "a text"}
 
 

@@ -11,7 +11,7 @@ class CustomLayerConfig(LayerConfig):
     """A layer of the user's own.
 
     path: ``file.py:Class``. The class is constructed as ``Class(d_model, **args)``; its ``forward`` maps
-        (B, L, d_model) to the same shape, or returns a pair of which that is the first member.
+        (B, L, d_model) to the same shape, or returns a tuple that has this tensor as its first entry.
     args: keyword arguments of its constructor.
     """
 

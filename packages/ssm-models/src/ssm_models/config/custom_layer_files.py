@@ -1,8 +1,8 @@
-"""The source files of a layer of the user's own, found without running them. Does not import torch.
+"""Find the source files of a layer of the user's own without running them. Does not import torch.
 
-A layer is named as ``file.py:Class``. Its identity is its file together with every file beside it that it imports,
-directly or through another such file. Installed packages, data files, and modules that are imported by a computed
-name (``importlib.import_module``) are not part of it.
+A layer is named as ``file.py:Class``. Its identity consists of its file and of all files in the same folder that it
+imports, directly or through another such file. Installed packages, data files, and modules that are imported by a
+computed name (``importlib.import_module``) are not part of it.
 """
 
 import ast
@@ -43,7 +43,7 @@ def is_neighbour(folder: Path, name: str) -> bool:
 def source_files(path: str) -> dict[str, bytes]:
     """Read the file of ``file.py:Class`` and the files beside it that it imports, transitively.
 
-    Imports are read from the syntax tree, also those inside functions and conditions. Nothing is executed.
+    Imports are read from the syntax tree, including imports inside functions and conditions. Nothing is executed.
 
     Returns:
         The content of each file by its name relative to the layer's folder, with the layer's own file first.
@@ -95,7 +95,7 @@ def _read(file: Path) -> bytes:
 
 def _parse(file: Path, source: bytes) -> ast.Module:
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python warns when it imports the file
+        with warnings.catch_warnings(action="ignore"):  # Python gives these warnings when it imports the file
             return ast.parse(source, str(file))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""

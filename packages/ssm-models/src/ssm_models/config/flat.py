@@ -1,7 +1,7 @@
-"""Flat options, the words of the command line, and the tree of configurations that they stand for.
+"""Conversion between flat options, as on the command line, and the tree of configurations.
 
-A word sets the field of its name in every part of the model that has one: in the model itself, in its layer, in the
-kernel of that. The word ``kernel`` chooses the kernel, and so which words there are.
+An option sets the field of the same name in every part of the model that has this field: the model itself, its layer
+and the kernel of the layer. The option ``kernel`` chooses the class of the kernel, and so the set of valid options.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ _PARTS = ("layer", "kernel")
 
 
 def layer_from_options(cls: type[LayerConfig], options: Mapping[str, Any], label: str = "the layer") -> LayerConfig:
-    """Return the options of a layer and of its kernel, if it has one.
+    """Return the configuration of a layer, which includes its kernel if it has one.
 
     Args:
-        cls: class of the layer's options.
-        options: by their names; ``kernel`` chooses the class of the kernel.
-        label: what a sentence calls the layer.
+        cls: class of the layer's configuration.
+        options: values by option name; ``kernel`` chooses the class of the kernel.
+        label: name of the layer in error messages.
 
     Raises:
-        ValueError: there is no such option, or its value is wrong; a sentence.
+        ValueError: there is no such option, or its value is wrong.
     """
     return _build(_chain([("layer", cls)], options), options, label)
 
@@ -36,19 +36,19 @@ def layer_from_options(cls: type[LayerConfig], options: Mapping[str, Any], label
 def model_from_options(
     cls: type[Model], layer: type[LayerConfig], options: Mapping[str, Any], label: str = "the model"
 ) -> Model:
-    """Return the options of a model, of its layers and of their kernels; see :func:`layer_from_options`."""
+    """Return the configuration of a model, which includes its layer and kernel; see :func:`layer_from_options`."""
     return _build(_chain([("", cls), ("layer", layer)], options), options, label)
 
 
 def to_options(config: Config, *, changed_only: bool = False) -> dict[str, Any]:
-    """Return the flat options of a configuration, those of the model before those of the layer and the kernel.
+    """Return the flat options of a configuration: options of the model first, then of the layer, then of the kernel.
 
     Args:
-        config: of a model, a layer or a kernel.
-        changed_only: leave out those that have the default of their class.
+        config: configuration of a model, a layer or a kernel.
+        changed_only: leave out options that have the default value of their class.
 
     Raises:
-        ValueError: one word stands for several values, because two parts differ in an option that both have.
+        ValueError: two parts have different values for the same option, so one flat option cannot give both.
     """
     found: dict[str, Any] = {}
     for part in _parts(config):
@@ -70,7 +70,7 @@ def to_options(config: Config, *, changed_only: bool = False) -> dict[str, Any]:
 
 
 def _parts(config: Config) -> list[Any]:
-    """Return a configuration and those inside it."""
+    """Return a configuration and the configurations inside it."""
     inner = next((getattr(config, name) for name in _PARTS if hasattr(config, name)), None)
     return [config, *(() if inner is None else _parts(inner))]
 
@@ -96,7 +96,7 @@ def _kernel_class(options: Mapping[str, Any], default: str) -> type[KernelConfig
 
 
 def _chain(outer: list[tuple[str, type[Any]]], options: Mapping[str, Any]) -> list[tuple[str, type[Any]]]:
-    """Return fields and classes of the parts, the class of the kernel included."""
+    """Return the field and the class of each part, including the kernel."""
     for each in dataclasses.fields(outer[-1][1]):
         if each.name == "kernel" and each.default_factory is not dataclasses.MISSING:
             return [*outer, ("kernel", _kernel_class(options, each.default_factory().name))]
@@ -104,7 +104,7 @@ def _chain(outer: list[tuple[str, type[Any]]], options: Mapping[str, Any]) -> li
 
 
 def _build(chain: list[tuple[str, type[Any]]], options: Mapping[str, Any], label: str) -> Any:
-    """Make the parts from the innermost one outwards."""
+    """Make the parts from the innermost one outwards, and return the outermost one."""
     names = [{each.name for each in dataclasses.fields(cls)} - set(_PARTS) for _, cls in chain]
     known = set().union(*names) | ({"kernel"} if chain[-1][0] == "kernel" else set())
     for option in options:
@@ -126,7 +126,7 @@ def _build(chain: list[tuple[str, type[Any]]], options: Mapping[str, Any], label
 
 
 def _unknown(option: Any, known: set[str], label: str, innermost: type[Any]) -> str:
-    """Say that there is no such option, and what the user may have meant."""
+    """Return the message that there is no such option, with options that the user may have meant."""
     others = [name for name, cls in KERNELS.items() if any(each.name == option for each in dataclasses.fields(cls))]
     if issubclass(innermost, KernelConfig) and others:
         where = " and ".join(f"kernel={name}" for name in others)

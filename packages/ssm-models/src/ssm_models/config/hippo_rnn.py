@@ -11,11 +11,11 @@ from ssm_models.config.layer import LayerConfig
 class HiPPORNNLayerConfig(LayerConfig):
     """The HiPPO-RNN.
 
-    measure: of the memory.
-    memory_size: signals that are memorised.
-    memory_order: N, coefficients for each signal.
-    gate: how the hidden state is renewed: through one gate (``gru``), through the three gates and the cell of an LSTM
-        (``lstm``), or as a whole (``none``).
+    measure: HiPPO measure of the memory.
+    memory_size: number of memorised signals.
+    memory_order: N, number of coefficients for each signal.
+    gate: how the hidden state is updated: with one gate (``gru``), with the three gates and the cell of an LSTM
+        (``lstm``), or without a gate (``none``).
     dt: step size of ``legt`` and ``lagt``, in units of their time scale.
     l_max: the time scale of ``legs`` grows up to this number of samples.
     """

@@ -1,4 +1,4 @@
-"""What a task feeds to a model and wants back from it."""
+"""Inputs and outputs of a task, as a model sees them."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,9 @@ class Interface:
         d_input: size of the vocabulary, or channels of a real signal.
         d_output: numbers that the model gives for each example, such as one for each class.
         l_max: length of the longest sequence; for data over several axes, the extent along each.
-        pair: an example is two sequences (retrieval): the input is (2B, L), all first members before all second ones.
-        l_output: 0 if an example wants one output; otherwise each of its last ``l_output`` positions wants one.
+        pair: an example is a pair of sequences (retrieval). The input (2B, L) holds the first sequences of all pairs,
+            then the second sequences.
+        l_output: 0 if an example has one output; otherwise each of its last ``l_output`` positions has one output.
     """
 
     tokens: bool

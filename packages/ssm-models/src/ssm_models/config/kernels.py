@@ -1,4 +1,4 @@
-"""Options of the SSM kernels: one class for each, with the options that have a meaning for it."""
+"""Options of the SSM kernels: one class for each kernel, with the options that have a meaning for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -14,11 +14,11 @@ Group = Literal["A", "B", "C", "dt"]
 
 #: HiPPO measures with a low-rank correction, and their aliases.
 MEASURES = ("legs", "legsd", "legt", "lagt", "fourier", "fourier_decay", "fourier_diag", "fourier2", "fout", "foud")
-#: HiPPO measures without such a correction, from which only a dense matrix can start.
+#: HiPPO measures without a low-rank correction. Only a dense matrix can start from them.
 DENSE_MEASURES = ("lmu", "tlagt", "glagt")
-#: Mixtures of other initialisations among the copies.
+#: Mixtures: different copies start from different initialisations.
 COMBINATIONS = ("hippo", "diag", "all")
-#: Diagonals, each with and without a random low-rank part, and their aliases.
+#: Diagonal initialisations without (``diag-``) and with (``dplr-``) a random low-rank part, and their aliases.
 DIAGONALS = tuple(
     f"{family}-{name}"
     for family in ("diag", "dplr")
@@ -32,7 +32,7 @@ DIAGONAL_OPTIONS = ("real_random", "real_scale", "imag_random", "imag_scale", "B
 
 
 def is_diagonal(init: str) -> bool:
-    """Return whether a part of an initialisation is one of the diagonals, which have options of their own."""
+    """Return whether an initialisation is one of the diagonals or includes one; these have options of their own."""
     return init.startswith(("diag-", "dplr-")) or init in ("diag", "all")
 
 
@@ -41,13 +41,13 @@ class KernelConfig(Config):
     """Base of the configurations of kernels.
 
     l_max: the kernel is cut at this length; null: it is as long as the sequence.
-    lr: learning rates of A (with P), B, C and dt; those that are not named take the run's. 0 freezes a parameter.
+    lr: learning rates of A (with P), B, C and dt; by default, the learning rate of the run. 0 freezes a parameter.
     wd: weight decays of the same parameters.
     """
 
-    #: The word for this kernel in the option ``kernel``.
+    #: The value of the option ``kernel`` for this kernel.
     name: ClassVar[str]
-    #: Where the kernel is, as ``module:Class``.
+    #: The class of the kernel, as ``module:Class``.
     kernel_class: ClassVar[str]
 
     l_max: Count | None = None
@@ -59,7 +59,7 @@ class KernelConfig(Config):
         defaults = {each.name: each.default for each in fields(self)}
         for name, reason in self.without_meaning(vars(self)).items():
             value = getattr(self, name)
-            # A preset of the zoo may have set it, so the sentence names the value that turns it off.
+            # A preset of the zoo may have set the option, so the message names the value that turns it off.
             words = ["null" if each is None else each for each in (value, defaults[name])]
             message = (
                 f"{name} has no meaning for {reason}; leave it out, or set {name}={words[1]} instead of {words[0]}."
@@ -68,7 +68,7 @@ class KernelConfig(Config):
 
     @classmethod
     def without_meaning(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Return the options of this class that have no effect beside others, each with the option that is the reason.
+        """Return the options that have no effect because of another option, each with that other option.
 
         Args:
             options: values of some options of this class; the others have their defaults.
@@ -77,7 +77,7 @@ class KernelConfig(Config):
 
     @property
     def has_length(self) -> bool:
-        """Whether parameters or the kernel belong to a length, ``l_kernel``."""
+        """Whether the parameters or the kernel depend on a length, ``l_kernel``."""
         return False
 
     def for_length(self, length: int) -> Self:
@@ -89,7 +89,7 @@ class KernelConfig(Config):
         return self
 
     def check_width(self, d_model: int) -> None:
-        """Refuse a number of features that does not fit the options.
+        """Raise an error if the number of features does not fit the options.
 
         Raises:
             ValueError: the width does not fit; the sentence gives the option.
@@ -104,8 +104,8 @@ class SystemConfig(KernelConfig):
     init: a name of :mod:`ssm_core.initialize`.
     n_ssm: independent copies of (A, B, P), each shared by d_model / n_ssm features; null: one for each feature.
     dt_min, dt_max: range of the initial step sizes, which are log-uniform in it.
-    dt_transform: the function of the parameter that gives dt.
-    deterministic: evenly spaced step sizes, and C is the first basis vector.
+    dt_transform: the function that maps the parameter to dt.
+    deterministic: initial step sizes are evenly spaced, and C starts as the first basis vector.
     real_random ... normalize: see :func:`ssm_core.initialize.ssm`.
     """
 
@@ -160,10 +160,10 @@ class ModalConfig(SystemConfig):
     """Base of the kernels whose state matrix is given by its modes, the diagonal Lambda.
 
     dt_tie: one step size for each feature; otherwise one for each feature and mode.
-    dt_fast: the parameter of dt passes through sinh first, which makes large changes cheap.
-    real_transform, imag_transform: the functions of the parameters that give -Re A and -Im A.
-    bandlimit: modes of a frequency at or above half this share of the sampling rate of rate 1 are silenced.
-    l_kernel: a length that parameters or the kernel belong to. A model sets it to the longest sequence of the task.
+    dt_fast: sinh is applied to the parameter of dt before ``dt_transform``, so that one update can change dt more.
+    real_transform, imag_transform: the functions that map the parameters to -Re A and -Im A.
+    bandlimit: modes with a frequency of at least ``bandlimit / 2`` cycles per sample at rate 1 are set to zero.
+    l_kernel: the length on which parameters or the kernel depend. A model sets it to the longest sequence of the task.
     """
 
     dt_tie: bool = True
@@ -196,8 +196,8 @@ class DiagonalConfig(ModalConfig):
     """A diagonal state matrix: S4D, DSS.
 
     disc: discretisation; ``dss`` is the softmax kernel of DSS.
-    is_real: N real modes instead of N/2 conjugate pairs; init is then ``diag-real``.
-    l_kernel: length of the softmax of ``dss``; null: that of each call.
+    is_real: N real modes instead of N/2 conjugate pairs; init must be ``diag-real``.
+    l_kernel: length of the softmax of ``dss``; null: the length of each call.
     """
 
     name: ClassVar[str] = "diagonal"
@@ -237,7 +237,7 @@ class DPLRConfig(ModalConfig):
 
     rank: R, the rank of the low-rank part.
     P_scale: factor of the random low-rank part of the initialisations ``dplr-...``.
-    l_kernel: length to which C is tied: the parameter is then C (I - A_bar^l_kernel). null: it is C.
+    l_kernel: length to which C is tied: the parameter is then C (I - A_bar^l_kernel). null: the parameter is C.
     """
 
     name: ClassVar[str] = "dplr"
@@ -291,7 +291,7 @@ class DenseConfig(SystemConfig):
 class EMAConfig(KernelConfig):
     """Exponential moving averages, as in Mega.
 
-    d_state: N, averages for each feature.
+    d_state: N, number of averages for each feature.
     dt_tie: the averages of a feature share the weight p of a new input.
     share_channels: the channels of a feature share their averages.
     lr, wd: A stands for alpha, B for beta, C for gamma, dt for p.
@@ -324,7 +324,7 @@ class FreeConfig(KernelConfig):
         require(self.l_max is not None, "kernel=free has l_max taps; set l_max.")
 
 
-#: The kernels by the word of the option ``kernel``.
+#: The configurations of kernels by the value of the option ``kernel``.
 KERNELS: dict[str, type[KernelConfig]] = {
     each.name: each for each in (DiagonalConfig, DPLRConfig, DenseConfig, EMAConfig, FreeConfig)
 }

@@ -11,7 +11,7 @@ Activation = Literal["gelu", "relu", "silu", "tanh", "sigmoid", "glu", "none"]
 
 
 def locate(path: str) -> Any:
-    """Import what ``module:name`` names, so that a configuration can name its class without importing torch."""
+    """Import the object that ``module:name`` names. With such a name, a configuration does not import torch."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
@@ -20,11 +20,11 @@ def locate(path: str) -> Any:
 class LayerConfig(Config):
     """Base of the configurations of layers.
 
-    A new layer is a subclass with the options of the layer, and the layer itself, a
+    To add a layer, write a subclass with its options, and the layer itself: a
     :class:`ssm_models.contract.SequenceLayer` that is constructed as ``Layer(d_model, config)``.
     """
 
-    #: Where the layer is, as ``module:Class``.
+    #: The class of the layer, as ``module:Class``.
     layer_class: ClassVar[str]
 
     @property
@@ -33,11 +33,11 @@ class LayerConfig(Config):
         return 1
 
     def for_extent(self, extent: tuple[int, ...]) -> Self:
-        """Return the same layer for data of an extent along each axis: where a parameter belongs to a length, to it."""
+        """Return the same layer for data of this extent along each axis; lengths that are not set become the extent."""
         return self
 
     def check_width(self, d_model: int) -> None:
-        """Refuse a width that does not fit the options.
+        """Raise an error if the width does not fit the options.
 
         Raises:
             ValueError: the width does not fit; the sentence gives the option.

@@ -11,12 +11,12 @@ from ssm_models.config.layer import LayerConfig
 class LRULayerConfig(LayerConfig):
     """The linear recurrent unit.
 
-    d_state: complex entries of the one state for all features.
-    r_min, r_max: ring in which the eigenvalues start.
-    max_phase: their largest initial phase, in radians.
-    bidirectional: a second read-out of a scan from the end; such a layer cannot step.
-    lr: learning rate of the eigenvalues and the input normaliser; null: the run's.
-    dropout, tie_dropout: dropout of features; tied: one mask for the whole length.
+    d_state: number of complex entries of the state, which all features share.
+    r_min, r_max: radii of the ring in which the eigenvalues start.
+    max_phase: largest initial phase of the eigenvalues, in radians.
+    bidirectional: a second scan runs from the end, with its own C; such a layer cannot step.
+    lr: learning rate of the eigenvalues and the input normaliser; null: the learning rate of the run.
+    dropout, tie_dropout: dropout probability of features, and whether all positions share one mask.
     """
 
     layer_class: ClassVar[str] = "ssm_models.layers.lru:LRULayer"

@@ -10,14 +10,14 @@ from ssm_models.config.layer import Activation, LayerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionConfig(LayerConfig):
-    """What S4 and S4ND have in common: convolution with a kernel, skip D, nonlinearity, mixing of features.
+    """The options that S4 and S4ND share: convolution with a kernel, skip D, nonlinearity, mixing of features.
 
     bidirectional: a second kernel runs backward; such a layer cannot step.
-    channels: kernels (heads) for each feature.
-    activation: after the convolution; ``glu`` doubles the channels and gates one half by the other.
-    final_act: after the linear map that mixes features; ``none`` is the map alone, null leaves the map out.
-    drop_kernel: dropout of the taps of the kernel.
-    dropout, tie_dropout: dropout of features; tied: one mask for the whole length.
+    channels: number of kernels (heads) for each feature.
+    activation: activation after the convolution; ``glu`` doubles the channels and gates one half by the other.
+    final_act: activation after the linear map that mixes features; ``none``: the map without activation; null: no map.
+    drop_kernel: dropout probability of the taps of the kernel.
+    dropout, tie_dropout: dropout probability of features, and whether all positions share one mask.
     """
 
     kernel: KernelConfig = field(default_factory=DPLRConfig)
@@ -45,9 +45,9 @@ class ConvolutionConfig(LayerConfig):
 class S4LayerConfig(ConvolutionConfig):
     """The S4 layer, with any kernel.
 
-    swap_channels: the channels of a feature lie together in the output, instead of the features of a channel.
+    swap_channels: order the output by feature and then by channel, instead of by channel and then by feature.
     gate: width factor of a multiplicative gate branch, as in Gated State Spaces; null: no gate.
-    gate_act, mult_act: activation of the gate branch, and of its product with the layer.
+    gate_act, mult_act: activation of the gate branch, and of its product with the main branch.
     bottleneck: the convolution runs over d_model / bottleneck features.
     """
 
@@ -94,8 +94,8 @@ class S4NDLayerConfig(ConvolutionConfig):
     """The S4ND layer: one kernel for each axis.
 
     dim: number of axes.
-    trank: tensor rank: the kernel is the mean of so many outer products.
-    size: the data's extent along each axis, where the kernels end; null: they are as long as the input.
+    trank: tensor rank: the number of outer products whose mean is the kernel.
+    size: length of the kernel along each axis, which is the extent of the data; null: the extent of each input.
     """
 
     layer_class: ClassVar[str] = "ssm_models.layers.s4nd:S4NDLayer"

@@ -11,12 +11,12 @@ from ssm_models.config.layer import LayerConfig
 class S5LayerConfig(LayerConfig):
     """The S5 layer.
 
-    d_state: N, one state for all features; conjugate pairs are stored once.
-    blocks: A starts as so many smaller LegS matrices; d_state must divide into as many even parts.
+    d_state: N, size of the state, which all features share; conjugate pairs are stored once.
+    blocks: number of smaller LegS matrices from which A starts; d_state must be a multiple of 2 * blocks.
     dt_min, dt_max: range of the initial step sizes, which are log-uniform in it.
-    bidirectional: a second read-out of a scan from the end; such a layer cannot step.
-    lr: learning rate of A, B and the step sizes; null: the run's.
-    dropout, tie_dropout: dropout of features; tied: one mask for the whole length.
+    bidirectional: a second scan runs from the end, with its own C; such a layer cannot step.
+    lr: learning rate of A, B and the step sizes; null: the learning rate of the run.
+    dropout, tie_dropout: dropout probability of features, and whether all positions share one mask.
     """
 
     layer_class: ClassVar[str] = "ssm_models.layers.s5:S5Layer"

@@ -13,16 +13,17 @@ from ssm_models.config.stack import StackConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SashimiConfig(StackConfig):
-    """SaShiMi, S4 layers at several time scales, and its variant as a U-Net.
+    """SaShiMi, a model with S4 layers at several time scales, and its U-Net variant.
 
-    n_layers: S4 layers at each scale, and in each direction of the U-Net.
-    pool: for each scale, how many of its samples become one of the next.
+    n_layers: number of S4 layers at each scale, and in each direction of the U-Net.
+    pool: for each scale, the number of samples that become one sample of the next coarser scale.
     expand: factor of the width from scale to scale.
     ff: width factor of the position-wise network after each S4 layer; 0: there are no such networks.
-    unet: layers on the way to coarser scales too, and a skip around each layer.
-    pool_weight_norm: the maps between scales are trained as direction and size.
-    pool_act: activation after these maps.
-    center: options of the S4 layers at the coarsest scale where they differ from those of the others.
+    unet: add layers on the way to coarser scales, and skip connections from their inputs to the outputs of the layers
+        on the way back.
+    pool_weight_norm: use weight normalisation for the maps between scales.
+    pool_act: activation after the maps between scales.
+    center: options that override the options of the S4 layers at the coarsest scale.
     """
 
     backbone: ClassVar[str] = "ssm_models.backbones.sashimi:Sashimi"
@@ -52,7 +53,7 @@ class SashimiConfig(StackConfig):
     def at_center(self) -> S4LayerConfig:
         """Return the options of the layers at the coarsest scale.
 
-        Another kernel takes over those options of the other scales that it has.
+        If ``center`` chooses another kernel, options of the other scales that this kernel does not have are dropped.
         """
         if not self.center:
             return self.s4

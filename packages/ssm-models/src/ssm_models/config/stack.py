@@ -17,13 +17,13 @@ class StackConfig(Config):
     d_model: H, the width.
     norm: ``batch`` normalises over batch and length, ``layer`` over features; ``scalar`` is ``layer`` with one
         scale and one shift for all features.
-    prenorm: normalise before each layer, and once more at the end, instead of after the residual sum of each.
-    dropout, tie_dropout: dropout on the residual branch; tied: one mask for the whole length. The flat options of
-        these names hold for the layer too.
-    decoder: mean over the sequence, or its last element.
+    prenorm: normalise before each layer and once after the last layer, instead of after each residual sum.
+    dropout, tie_dropout: dropout probability on the residual branch, and whether all positions share one mask. The
+        flat options with these names also apply to the layer.
+    decoder: the input of the decoder: the mean over the sequence (``pool``), or its last element (``last``).
     """
 
-    #: What makes the backbone of a configuration, as ``module:name``.
+    #: The function or class that makes the backbone from a configuration, as ``module:name``.
     backbone: ClassVar[str] = "ssm_models.backbones.stack:build_stack"
 
     layer: LayerConfig = field(default_factory=S4LayerConfig)
@@ -46,13 +46,13 @@ class StackConfig(Config):
         return getattr(self.layer, "bidirectional", False)
 
     def for_length(self, l_max: int | tuple[int, ...]) -> Self:
-        """Return the same model for inputs up to a length: where a parameter belongs to a length, it is this one.
+        """Return the same model for inputs up to a length; lengths in the layer that are not set become this length.
 
         Args:
             l_max: length of the longest sequence, or the extent along each of several axes.
 
         Raises:
-            ValueError: the model runs over another number of axes.
+            ValueError: the model runs over a different number of axes.
         """
         extent = l_max if isinstance(l_max, tuple) else (l_max,)
         axes = self.layer.axes

@@ -1,9 +1,9 @@
-"""Steps recorded as bare lists of tensor calls without new memory, for code that generates samples.
+"""Record a step as a list of tensor calls, and replay it without new memory, for code that generates samples.
 
-A step of a small model is nearly all overhead: modules, views, allocations. So the step runs once under a recorder,
-which notes each call that computes something from the sample or the state, with memory for its result. A replayed step
-makes the same calls again, each into its memory. Views, and results that depend on the parameters alone, are there
-already.
+Most of the time of a step of a small model is overhead: modules, views, allocations. So the step runs once under a
+recorder. The recorder stores each call that computes something from the sample or the state, and allocates memory for
+its result. A replayed step makes the same calls again, and each call writes into its memory. Views, and results that
+depend only on the parameters, already exist.
 """
 
 import math
@@ -32,22 +32,23 @@ from ssm_models.torch_internals import (
 aten = torch.ops.aten
 Call = Callable[[], object]
 Inputs = tuple[Tensor, State]
-#: Constant matrices by address and shape, and copies of them in another layout.
+#: Constant matrices and their copies in another layout, by address and shape.
 Matrices = dict[tuple, tuple[Tensor, Tensor]]
-#: Numbers of a matrix that are worth a core of their own.
+#: Smallest number of matrix elements for each core.
 _PART = 2**14
 
 
 class Replay:
-    """A stepper that repeats recorded calls: the same function as the stepper that it is made of, several times as
+    """A stepper that repeats recorded calls. It computes the same function as the original stepper, several times as
     fast.
 
-    ``y, state = replay(u, state)`` works like the stepper itself, except that the next call overwrites both results, so
-    clone what you keep; and no gradient flows. A state from elsewhere is copied in. The parameters are those of the
-    recording: make a new replay after an update. On a GPU a step is one CUDA graph.
+    ``y, state = replay(u, state)`` works like the original stepper, with two differences: the next call overwrites both
+    results, so clone what you keep; and there are no gradients. The state may also come from another source; it is then
+    copied into the memory of the recording. A recording contains results that depend on the parameters, so make a new
+    replay after an update of the parameters. On a GPU a step is one CUDA graph.
 
-    The first call with inputs of new shapes records. The shapes of the state of SaShiMi change from step to step; such
-    a state has several recordings.
+    The first call with inputs of new shapes makes a recording. The shapes of the state of SaShiMi change from step to
+    step, so SaShiMi has several recordings.
 
     Args:
         step: the stepper of a model in evaluation mode; its results depend on its arguments alone.
@@ -84,7 +85,7 @@ class Replay:
 
     @torch.inference_mode(False)
     def _place(self, inputs: Inputs) -> Inputs:
-        """Return where recordings read inputs of these shapes; they lie one after another in memory."""
+        """Return the tensors from which recordings read inputs of these shapes. They are adjacent in memory."""
         leaves, structure = tree_flatten(inputs)
         for leaf in leaves:
             if not isinstance(leaf, Tensor | None):
@@ -102,7 +103,7 @@ class Replay:
         return tree_unflatten([None if key is None else self._places[key] for key in keys], structure)
 
     def _recording(self, inputs: Inputs) -> "_Recording":
-        """Return the recording for inputs that are in place."""
+        """Return the recording that reads these inputs, which are tensors from :meth:`_place`."""
         leaves, structure = tree_flatten(inputs)
         key = structure, *map(id, leaves)
         if key not in self._recordings:
@@ -123,7 +124,7 @@ class Replay:
 
 
 class _Recording:
-    """A step for inputs of certain shapes.
+    """A recorded step for inputs of fixed shapes.
 
     Attributes:
         u: the memory from which it reads the sample.
@@ -132,8 +133,8 @@ class _Recording:
         following: the recording for that state, once it is known.
 
     Args:
-        calls: what computes the output and the next state.
-        copies: what moves the next state to its place.
+        calls: calls that compute the output and the next state.
+        copies: calls that copy the next state to its memory.
     """
 
     def __init__(self, u: Tensor, calls: list[Call], copies: list[Call], y: Tensor, state: State) -> None:
@@ -151,17 +152,17 @@ class _Recording:
 
 
 def _graph(calls: list[Call], copies: list[Call], device: torch.device) -> torch.cuda.CUDAGraph:
-    """Return a recorded step as a graph of a device, which need not be the current one."""
+    """Return a recorded step as a CUDA graph on ``device``, which can differ from the current device."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.device(device):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        # At their first call libraries set themselves up, which must not be part of the graph.
+        # Libraries initialise themselves at their first call, which must not be part of the graph.
         with torch.cuda.stream(side):
             for call in calls:
                 call()
         torch.cuda.current_stream().wait_stream(side)
-        # Without the stream, torch would use one on the device of the first capture.
+        # Without this argument, torch would use a stream on the device of the first capture.
         with torch.cuda.graph(graph, stream=side):
             for call in calls + copies:
                 call()
@@ -169,9 +170,9 @@ def _graph(calls: list[Call], copies: list[Call], device: torch.device) -> torch
 
 
 class _Recorder(TorchDispatchMode):
-    """Let a step run as it is, and note its calls, with lasting memory in place of its tensors.
+    """Run a step unchanged, and record its calls with lasting memory instead of the step's own tensors.
 
-    Memory is used again as soon as the step has dropped the tensors in it.
+    The memory of a tensor is used again as soon as the step has released the tensor.
 
     Attributes:
         calls: the calls so far.
@@ -193,7 +194,7 @@ class _Recorder(TorchDispatchMode):
         self._outlasting: list[Tensor] = []
 
     def outlasting(self, value: Tensor) -> Tensor:
-        """Return a result in memory that the inputs do not use, because the next state overwrites those."""
+        """Return a result in memory that the inputs do not use, because the next state overwrites the inputs."""
         if storage_key(value) in self._inputs:
             with self:
                 value = value.clone()
@@ -213,7 +214,7 @@ class _Recorder(TorchDispatchMode):
         if writes_into_inputs(func) or not isinstance(result, Tensor | tuple | list):
             what = "writes into a tensor" if writes_into_inputs(func) else "reads a number out of a tensor"
             raise ValueError(f"A step that {what} ({func}) cannot be replayed. Is the model in evaluation mode?")
-        if given and read.isdisjoint(map(storage_key, given)):  # no views
+        if given and read.isdisjoint(map(storage_key, given)):  # the call is not a view
             call_args, call_kwargs = tree_map_only(Tensor, self._lasting, (args, kwargs))
             for each in given:
                 self._remember(each)
@@ -239,7 +240,7 @@ class _Recorder(TorchDispatchMode):
         self._results[storage_key(value)] = StorageWeakRef(value.untyped_storage()), storage
 
     def _lasting(self, value: Tensor) -> Tensor:
-        """Return the tensor in lasting memory for a tensor of the step; a constant stays itself."""
+        """Return the tensor in lasting memory that replaces a tensor of the step; for a constant, :meth:`_laid_out`."""
         key = storage_key(value)
         if key not in self._inputs and key not in self._results:
             return self._laid_out(value.detach())
@@ -248,7 +249,7 @@ class _Recorder(TorchDispatchMode):
         return empty.set_(storage, value.storage_offset(), value.shape, value.stride())
 
     def _laid_out(self, value: Tensor) -> Tensor:
-        """Return a constant; the transpose of a tall matrix is stored with contiguous rows, which are read faster."""
+        """Return a constant. The transpose of a tall matrix is copied, because contiguous rows are faster to read."""
         if value.ndim != 2 or value.is_contiguous() or not value.mT.is_contiguous() or value.shape[0] >= value.shape[1]:
             return value
         key = value.data_ptr(), value.shape
@@ -258,7 +259,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def _copies(moves: Iterable[tuple[Tensor, Tensor]]) -> list[Call]:
-    """Return calls that copy the second of each pair into the first; neighbours in memory are copied in one call."""
+    """Return calls that copy the second of each pair into the first; one call copies adjacent tensors."""
     runs: list[list[tuple[Tensor, Tensor]]] = []
     for move in moves:
         if runs and all(_joined(pair) is not None for pair in zip(runs[-1][-1], move, strict=True)):
@@ -275,7 +276,7 @@ def _copies(moves: Iterable[tuple[Tensor, Tensor]]) -> list[Call]:
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor | None:
-    """Return the stack of tensors that lie one after another in memory, as a view; None if they do not."""
+    """Return the stack of tensors as a view if they are adjacent in memory; None otherwise."""
     first = tensors[0]
     for i, each in enumerate(tensors):
         offset = first.storage_offset() + i * first.numel()
@@ -291,13 +292,13 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _into(out: list[Tensor], function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """Make any call, and copy its results to ``out``."""
+    """Call any function, and copy its results to ``out``."""
     for to, value in zip(out, _tensors(function(*args, **kwargs)), strict=True):
         to.copy_(value)
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Call]:
-    """Return the form of a torch function that writes into ``out``; a direct call costs less than its operator."""
+    """Return a form that calls a torch function with ``out``; this costs less than a call of its operator."""
     return lambda *args, out, **kwargs: partial(function, *args, out=out, **kwargs)
 
 
@@ -311,15 +312,15 @@ def _addmm(bias: Tensor, x: Tensor, matrix: Tensor, *, out: Tensor, **kwargs: An
     def split(each: Tensor) -> Tensor:
         return each.unflatten(-1, (parts, -1)).transpose(0, -2)
 
-    # One sample reads the matrix once, from memory. As a batch of parts, all cores read it at once, and each keeps its
-    # part.
+    # For one sample, the time is spent on reading the matrix from memory. If the matrix is split into a batch of parts,
+    # all cores read it at the same time, and each core can keep its part in its cache.
     bias, out = (split(each.expand(1, count)) for each in (bias, out))
     return partial(torch.baddbmm, bias, x.expand(parts, *x.shape), split(matrix), out=out, **kwargs)
 
 
 def _gelu(x: Tensor, *, approximate: str = "none", out: Tensor) -> Call:
     if x.device.type == "cpu" and x.is_contiguous() and x.numel() % 2 == 0:
-        # Given a contiguous tensor, torch calls oneDNN, whose preparations cost ten times the arithmetic.
+        # For a contiguous tensor, torch calls oneDNN, whose setup takes ten times as long as the arithmetic.
         x, out = x.view(2, -1).mT, out.view(2, -1).mT
     return partial(gelu, x, approximate=approximate, out=out)
 
@@ -329,13 +330,13 @@ def _layer_norm(
 ) -> Call | None:
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not x.is_contiguous():
         return None
-    # torch has no layer norm that writes into given memory; it equals a batch norm with one channel for each row.
+    # torch has no layer norm that writes into given memory. A batch norm with one channel for each row is equivalent.
     y, mean, per_deviation = out
     rows = x.view(1, -1, math.prod(shape))
     results = y.view(rows.shape), mean.view(-1), per_deviation.view(-1)
     scales = None
     if weight is not None and bias is None and weight.stride() == (0,):
-        # A scale that is the same number for all features is one number for each row.
+        # If the scale is one number for all features, the batch norm can apply it as one number for each row.
         scales, weight = weight[:1].repeat(rows.shape[1]), None
     normalize = partial(torch.native_batch_norm, rows, scales, None, None, None, True, 0.0, eps, out=results)
     if weight is None:
@@ -345,7 +346,7 @@ def _layer_norm(
 
 
 def _copy(x: Tensor, *_: Any, out: Tensor, **__: Any) -> Call:
-    """Copy; the memory already has the dtype and layout that the options ask for."""
+    """Return a copy call; ``out`` already has the dtype and layout that the options ask for."""
     return partial(out.copy_, x)
 
 
@@ -353,8 +354,8 @@ def _embedding(weight: Tensor, index: Tensor, *_: Any, out: Tensor) -> Call | No
     return partial(torch.index_select, weight, 0, index, out=out) if index.ndim == 1 else None
 
 
-#: How operators write into given memory. A form returns None for arguments that it does not serve; then, and for all
-#: other operators, results are copied.
+#: The form of an operator returns a call that writes into given memory, or None for arguments that it does not support.
+#: In that case, and for all other operators, the results are copied.
 _FORMS: dict[Any, Callable[..., Call | None]] = {
     aten._to_copy.default: _copy,
     aten.add.Tensor: _plain(torch.add),

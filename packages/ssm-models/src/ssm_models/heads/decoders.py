@@ -13,9 +13,10 @@ def summarize(x: Tensor, mode: Literal["pool", "last"], lengths: Tensor | None) 
     """Return one vector for each sequence, real (B, H).
 
     Args:
-        x: real (B, L, H); the mean without lengths takes (B, L1, ..., Ld, H) too.
+        x: real (B, L, H); also (B, L1, ..., Ld, H) for the mean without lengths.
         mode: ``pool`` for the mean over the sequence, ``last`` for its last element.
-        lengths: integers (B,): positions from there on are padding and left out; None: there is none.
+        lengths: integers (B,), the length of each sequence; later positions are padding and are ignored. None: there
+            is no padding.
     """
     if mode == "pool":
         if lengths is None:
@@ -27,7 +28,7 @@ def summarize(x: Tensor, mode: Literal["pool", "last"], lengths: Tensor | None) 
 
 
 class SequenceDecoder(nn.Module):
-    """Map the summary of each sequence of (B, L, H) linearly to (B, d_output).
+    """Map (B, L, H) to (B, d_output): apply a linear map to the summary of each sequence.
 
     Args:
         d_model: H.
@@ -45,9 +46,10 @@ class SequenceDecoder(nn.Module):
 
 
 class RetrievalDecoder(nn.Module):
-    """Compare pairs of sequences: (2B, L, H), all first members before all second ones, to (B, d_output).
+    """Compare the two sequences of each pair: map (2B, L, H) to (B, d_output).
 
-    The features are those of natural language inference: both summaries, their difference and their product.
+    The input holds the first sequences of all pairs, then the second sequences. The features are the ones that are
+    common in natural language inference: both summaries, their difference and their product.
 
     Args:
         d_model: H.

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class PositionDecoder(nn.Module):
-    """Map each of the last ``l_output`` positions linearly, or all if there are fewer.
+    """Apply a linear map to each of the last ``l_output`` positions, or to all positions if there are fewer.
 
     (B, L, H) becomes (B, min(L, l_output), d_output). Padding is on the right and is decoded too; its outputs have no
     targets.

@@ -1,1 +1,1 @@
-"""What layers share: dropout, activations, norms, the gated linear map, padding."""
+"""Modules that layers share: dropout, activations, norms, the gated linear map, padding."""

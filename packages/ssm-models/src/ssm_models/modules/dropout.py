@@ -1,4 +1,4 @@
-"""Dropout over (B, L, H), also with one mask for the whole length."""
+"""Dropout over (B, L, H), optionally with one mask for all positions."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

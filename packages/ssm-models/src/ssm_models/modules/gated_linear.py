@@ -1,4 +1,4 @@
-"""The linear map with a gate that mixes the features at the end of a layer, in blocks that fit the cache of a CPU."""
+"""Gated linear map that mixes the features at the end of a layer, in blocks that fit the cache of a CPU."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-#: Numbers before the gate in the block of a thread; as many fit the cache of a core.
+#: Size of a block for each thread, in numbers before the gate. A block of this size fits the cache of a core.
 _BLOCK = 2**17
-#: Rows of a block at least, because each block reads the weight again.
+#: Smallest number of rows of a block for each thread. Each block reads the whole weight again.
 _ROWS = 384
 
 
@@ -31,23 +31,23 @@ class GatedLinear(nn.Linear):
 
         Args:
             x: real (..., d_input).
-            of_gelu: map the GELU of x instead, without memory for it.
+            of_gelu: map GELU(x) instead of x, without storing all of GELU(x).
         """
         if self._in_blocks(x):
             return _GatedLinear.apply(x, self.weight, self.bias, of_gelu)
         return F.glu(F.linear(F.gelu(x) if of_gelu else x, self.weight, self.bias), -1)
 
     def _in_blocks(self, x: Tensor) -> bool:
-        """Return whether the halves and their gradients, each as large as two outputs, exceed the cache of a CPU."""
+        """Return whether to compute in blocks: on a CPU, if the halves and their gradients exceed its cache."""
         if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
             return False
         return x.dtype in (torch.float32, torch.float64) and x.numel() // x.shape[-1] > _rows(self.out_features)
 
 
 class _GatedLinear(torch.autograd.Function):
-    """The map in blocks of rows.
+    """The gated linear map in blocks of rows.
 
-    It keeps the output and the gate alone: the gradient needs ``a * sigmoid(b)``, which is the output, and not ``a``.
+    It saves only the output and the gate: the gradient needs ``a * sigmoid(b)``, which is the output, but not ``a``.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Normalisation of (..., H), with a form for single samples."""
+"""Normalisation layers for (..., H), each with a ``step`` for single samples."""
 
 from typing import Any, cast
 
@@ -26,8 +26,8 @@ class BatchNorm(nn.BatchNorm1d):
     """Batch norm over all leading axes of (..., H).
 
     Attributes:
-        shared: whether the statistics in training are those of the batches of all ranks of ``torch.distributed``
-            together.
+        shared: whether training computes the statistics over the batches of all ranks of ``torch.distributed``,
+            instead of the batch of this rank.
     """
 
     shared = False
@@ -38,7 +38,7 @@ class BatchNorm(nn.BatchNorm1d):
         return y.view(x.shape)
 
     def _shared_forward(self, x: Tensor) -> Tensor:
-        """Normalise (n, H) with the statistics of all ranks, as ``nn.SyncBatchNorm`` does on GPUs alone."""
+        """Normalise (n, H) with the statistics of all ranks; ``nn.SyncBatchNorm`` does this only on GPUs."""
         dtype, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = x.new_full((1,), len(x))
         sums = _Total.apply(torch.cat((x.sum(0), count)))
@@ -53,7 +53,7 @@ class BatchNorm(nn.BatchNorm1d):
         return (x * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(dtype)
 
     def step(self, x: Tensor) -> Tensor:
-        """Normalise one sample (B, H) with the running statistics, in training too."""
+        """Normalise one sample (B, H) with the running statistics, also in training."""
         mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.bias - mean * scale, x, scale).to(x.dtype)
@@ -79,7 +79,7 @@ class ScalarNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        # The published code divides by the plain deviation; the small number matters for a constant x only.
+        # The published code divides by the standard deviation without an epsilon. This one matters only for constant x.
         scale = self.scale.expand(x.shape[-1])
         scaled, _, per_deviation = torch.native_layer_norm(x, x.shape[-1:], scale, None, 1e-12)
         return torch.addcmul(scaled, self.scale * self.shift, per_deviation)
@@ -106,7 +106,7 @@ Norm = BatchNorm | LayerNorm | ScalarNorm | NoNorm
 
 
 def make_norm(kind: str, d_model: int) -> Norm:
-    """Return the norm of a name.
+    """Return a norm by its name.
 
     Args:
         kind: ``batch``, ``layer``, ``scalar`` or ``none``.

@@ -1,4 +1,4 @@
-"""Padding, which counts as zero."""
+"""Masking of padding, which counts as zero."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ def mask_padding(u: Tensor, lengths: Tensor | None) -> Tensor:
 
     Args:
         u: real (B, L, H).
-        lengths: integers (B,): positions from there on are padding; None: there is none.
+        lengths: integers (B,), the length of each sequence; later positions are padding. None: there is no padding.
     """
     if lengths is None:
         return u
