@@ -1,1 +1,1 @@
-"""Backbones: they put sequence layers together, and are sequence layers themselves."""
+"""Backbones, which combine sequence layers and are sequence layers themselves."""

@@ -1,4 +1,4 @@
-"""SaShiMi stepped block by block: the oracle of the tests and the baseline of the timings."""
+"""A step of SaShiMi that runs block by block: the oracle of the tests and the baseline of the timings."""
 
 from typing import Any, cast
 
@@ -10,10 +10,10 @@ from ssm_models.contract import State, Stepper
 
 
 def sashimi_stepper(model: Sashimi) -> Stepper:
-    """Return a stepper of a SaShiMi that is no U-Net; each block takes the step of its own layer.
+    """Return a stepper of a SaShiMi that is not a U-Net; it runs the step of each block separately.
 
-    The state is None at rest. Later it has one entry for each scale, the finest first: the fine samples since the last
-    coarse one, what that says to the fine ones after it, and the states of the blocks.
+    The initial state is None. Later states have one entry for each scale, the finest first: the fine samples since the
+    last coarse one, the outputs of the last coarse sample for the fine samples after it, and the states of the blocks.
     """
     scales = [cast(Scale, scale) for scale in model.scales]
     lists = [list(cast(Any, blocks)) for blocks in (*(scale.after for scale in scales), model.center)]

@@ -21,7 +21,7 @@ from ssm_models.modules.norms import LayerNorm
 from ssm_models.modules.padding import mask_padding
 
 #: A function that runs blocks over a chunk, as :func:`_chain` does. It takes the blocks, the input (B, L, H), the
-#: states, lengths and skips, and gives the values before, between and after the blocks and their next states.
+#: states, lengths and skips, and returns the values before, between and after the blocks and their next states.
 Chain = Callable[..., tuple[list[Tensor], State]]
 
 
@@ -31,8 +31,8 @@ class Scale(nn.Module):
     Args:
         before: blocks before the map to the coarser scale.
         after: blocks after the map back.
-        width: H of this scale; that of the coarser one is ``config.expand`` times as large.
-        factor: how many samples become one.
+        width: H of this scale; the coarser scale is ``config.expand`` times as wide.
+        factor: number of samples of this scale that become one sample of the coarser scale.
         config: the options of the backbone.
     """
 
@@ -60,15 +60,15 @@ class Scale(nn.Module):
 
 
 class Sashimi(SequenceLayer):
-    """Go down to coarser time scales, through blocks at the coarsest one, and back up through blocks at each scale.
+    """Map the input to coarser time scales, run blocks at the coarsest scale, and map back with blocks at each scale.
 
-    A sample of a coarser scale is made of ``pool`` finer ones. What is computed from it is added to the fine samples
-    that follow these, so that the whole is causal. The state of a scale is a tuple: the states of the blocks before,
-    the fine samples since the last coarse one, the state of the coarser scale, what the last coarse sample adds to the
-    fine ones after it, and the states of the blocks after.
+    A sample of a coarser scale is computed from ``pool`` finer samples. Its output is added to the finer samples that
+    follow these, so that the backbone is causal. The state of a scale is a tuple: the states of the blocks before the
+    coarser scale, the fine samples since the last coarse one, the state of the coarser scale, the output that is added
+    to the fine samples after the last coarse one, and the states of the blocks after the coarser scale.
 
-    Source: "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), section 4.2. The U-Net is that of
-    the authors' code, without its interpolation of left-out samples, which uses the sample that follows.
+    Source: "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729), section 4.2. The U-Net follows the
+    authors' code, without its interpolation of omitted samples, which uses the next sample.
 
     Args:
         config: the options.
@@ -92,7 +92,7 @@ class Sashimi(SequenceLayer):
 
         Args:
             width: H of the scale.
-            shrink: fine samples for each sample of the scale.
+            shrink: number of input samples for each sample of the scale.
             layer: options of the S4 layers.
         """
         config = self.config
@@ -142,7 +142,7 @@ class Sashimi(SequenceLayer):
         return step
 
     def _descend(self, i: int, x: Tensor, state: State, lengths: Tensor | None, chain: Chain) -> tuple[Tensor, State]:
-        """Run scale i and all coarser ones: (B, L, H) to the same shape, and the next state if one is given."""
+        """Map (B, L, H) to the same shape by scale i and all coarser scales; return the next state if one is given."""
         if i == len(self.scales):
             (*_, y), states = chain(self.center, x, state, lengths)
             return x + y, None if state is None else states

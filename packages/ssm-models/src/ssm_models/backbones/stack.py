@@ -24,7 +24,7 @@ class ResidualBlock(SequenceLayer):
         config: gives norm and dropout.
 
     Raises:
-        ValueError: the layer gives another width.
+        ValueError: the output width of the layer is not ``d_model``.
     """
 
     def __init__(self, layer: SequenceLayer, d_model: int, config: StackConfig) -> None:
@@ -55,7 +55,7 @@ class ResidualBlock(SequenceLayer):
         return self.around(self.layer.stepper(rate))
 
     def around(self, layer_step: Stepper) -> Stepper:
-        """Return the step of the block for a step of its layer."""
+        """Return the step of the block around the given step of its layer."""
 
         def step(u: Tensor, state: State) -> tuple[Tensor, State]:
             y = self.norm.step(u) if self.prenorm else u
@@ -77,7 +77,7 @@ def build_stack(config: StackConfig) -> "ResidualStack":
 
 
 class ResidualStack(SequenceLayer):
-    """Residual blocks one after another, with a final norm if they normalise first.
+    """A sequence of residual blocks, with a final norm if the blocks normalise their input.
 
     The state is a tuple of the states of the blocks.
 
@@ -114,15 +114,15 @@ class ResidualStack(SequenceLayer):
         return step
 
 
-#: A function of a sample (B, H), the states of blocks and, if there are any, skips. It gives the values before, between
-#: and after the blocks, and their next states. The last skip is added to the output of the first block, and so on.
+#: A function of a sample (B, H), the states of blocks and, optionally, skips. It returns the values before, between and
+#: after the blocks, and their next states. The last skip is added to the output of the first block, and so on.
 ChainStep = Callable[..., tuple[list[Tensor], tuple[State, ...]]]
 
 
 def chain_stepper(blocks: Sequence[ResidualBlock], rate: float) -> ChainStep:
-    """Return a step through blocks one after another.
+    """Return a step that runs blocks one after another.
 
-    The recurrences of equal S4 layers advance together, in a :class:`ssm_core.recurrence.bank.Bank`.
+    The recurrences of S4 layers with equal sizes advance together, in a :class:`ssm_core.recurrence.bank.Bank`.
     """
     alike: dict[tuple[int, ...], list[tuple[int, S4Layer, Recurrence]]] = {}
     steps: dict[int, Stepper] = {}
@@ -166,7 +166,7 @@ def chain_stepper(blocks: Sequence[ResidualBlock], rate: float) -> ChainStep:
 def _responder(layer: S4Layer, direct: Tensor) -> Stepper:
     """Return a step of a layer whose recurrence a bank advances.
 
-    The step takes the predicted output in place of the state, and gives the input of the recurrence in place of the
+    The step takes the predicted output instead of the state, and returns the input of the recurrence instead of the
     next state.
     """
     direct = direct + layer.D

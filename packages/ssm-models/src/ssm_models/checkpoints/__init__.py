@@ -1,1 +1,1 @@
-"""Settings and parameters of other implementations become configurations and parameters of this one."""
+"""Conversion of settings and parameters of other implementations to ours."""

@@ -1,4 +1,4 @@
-"""The S4 authors' code (state-spaces/s4, version 4): its settings and parameters become ours."""
+"""Conversion of settings and parameters of the reference, the S4 authors' code (state-spaces/s4, version 4)."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ssm_models.config.kernels import DIAGONAL_OPTIONS, KERNELS, is_diagonal
 
 Layer = TypeVar("Layer", S4LayerConfig, S4NDLayerConfig)
 
-#: Our kernels by the modes of the reference.
+#: Our kernels by the kernel modes of the reference.
 _KERNELS = {
     **dict.fromkeys(("dplr", "nplr", "s4"), "dplr"),
     **dict.fromkeys(("diag", "s4d"), "diagonal"),
@@ -23,10 +23,10 @@ _KERNELS = {
     "conv": "free",
     "ema": "ema",
 }
-#: Our words by those of the reference.
+#: Our names of options by the names of the reference.
 _RENAMED = {"measure": "init", "postact": "final_act", "efficient_bidirectional": "share_channels"}
 _ACTIVATIONS = {None: "none", "id": "none", "identity": "none", "linear": "none", "swish": "silu"}
-#: Settings that change no number.
+#: Settings that do not change the results.
 _WITHOUT_EFFECT = {"_name_", "backend", "verbose", "transposed", "layer", "dtype", "diagonalize_precision"}
 #: Settings that have no counterpart here, with the only value that is accepted.
 _OFF: dict[str, Any] = {"weight_norm": False, "initializer": None, "comp": False, "force_real": False}
@@ -36,7 +36,7 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
     """Return the layer that the settings of ``S4Block`` describe.
 
     Args:
-        settings: in the words of the reference; an absent one has the default of the reference's class.
+        settings: values by the names of the reference; an absent setting has the default of the reference's class.
         l_kernel: the length that the C of a DPLR kernel is tied to, the entry ``l_kernel`` of the state dict.
 
     Raises:
@@ -51,7 +51,7 @@ def layer_config(settings: Mapping[str, Any], *, l_kernel: int | None = None) ->
 def s4nd_layer_config(settings: Mapping[str, Any]) -> S4NDLayerConfig:
     """Return the layer that the settings of ``S4ND`` describe; see :func:`layer_config`."""
     settings = {"final_act": None, "bidirectional": True, **settings}
-    settings.pop("contract_version", None)  # two ways to compute the same
+    settings.pop("contract_version", None)  # it chooses between two ways to compute the same function
     size = settings.pop("l_max", None)
     dim = int(settings.pop("dim", 2))
     if settings.pop("linear", False):
@@ -95,10 +95,11 @@ def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _idle(options: Mapping[str, Any]) -> set[str]:
-    """Return the options that the reference takes in such a combination and does not use; ours would refuse them.
+    """Return the options that the reference accepts and ignores in this combination; our configurations refuse them.
 
-    The reference fails on the options of a diagonal with a HiPPO measure, on the reverse, and on a few options that a
-    kernel does not know. These are not among the returned ones, so that our configurations refuse them.
+    The reference fails on the options of a diagonal initialisation with a HiPPO measure, on the options of a HiPPO
+    measure with a diagonal initialisation, and on a few options that a kernel does not know. This function does not
+    return these options, so that our configurations refuse them too.
     """
     kernel, init = options["kernel"], options.get("init", "legs")
     known = {each.name for each in fields(KERNELS[kernel])}
@@ -119,7 +120,7 @@ def _idle(options: Mapping[str, Any]) -> set[str]:
 
 
 def _build(cls: type[Layer], options: dict[str, Any]) -> Layer:
-    """Return the layer of flat options; refuse those that we do not have."""
+    """Return the layer that flat options describe; raise a ValueError for options that we do not have."""
     known = {"kernel"}.union(*(field_types(part) for part in (S4LayerConfig, cls, *KERNELS.values())))
     unknown = sorted(options.keys() - known)
     if unknown:
@@ -130,7 +131,7 @@ def _build(cls: type[Layer], options: dict[str, Any]) -> Layer:
 def parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of ``S4Block``, or of a stack of them, under our names and in our shapes.
 
-    The reference writes a dense system in complex numbers; ours is the same system in a real basis.
+    The reference stores a dense system in complex numbers; we store the same system in a real basis.
     """
     return {_name(key): _value(key, value, state) for key, value in state.items()}
 
@@ -176,7 +177,7 @@ def minimal_s4d_parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "kernel.B": torch.tensor([1.0, 0.0], dtype=C.dtype, device=C.device).expand(1, *C.shape).clone(),
         "kernel.inv_dt": state["kernel.log_dt"][:, None],
         "kernel.A_real": state["kernel.log_A_real"],
-        "kernel.A_imag": -state["kernel.A_imag"],  # it stores the other member of each pair
+        "kernel.A_imag": -state["kernel.A_imag"],  # the reference stores the other member of each pair
         "output_linear.weight": state["output_linear.0.weight"][..., 0],
         "output_linear.bias": state["output_linear.0.bias"],
     }
@@ -194,8 +195,8 @@ def sashimi_parameters(state: Mapping[str, Tensor], config: SashimiConfig) -> di
     """Return the state dict of a SaShiMi backbone or of its U-Net, under our names and in our shapes.
 
     Args:
-        state: of the backbones of the reference, or of its stand-alone file, which has convolutions of width 1.
-        config: the options of the model; the numbers in names depend on its numbers of layers.
+        state: state dict of a backbone of the reference, or of its stand-alone file, which has convolutions of width 1.
+        config: the options of the model; the indices in the names depend on its number of layers.
     """
     renamed = {_sashimi_name(key, config): value for key, value in state.items()}
     return {
@@ -205,7 +206,7 @@ def sashimi_parameters(state: Mapping[str, Tensor], config: SashimiConfig) -> di
 
 
 def _sashimi_name(key: str, config: SashimiConfig) -> str:
-    """Return the name of a parameter with our numbers of scales and blocks."""
+    """Return the name of a parameter with our indices of scales and blocks."""
     blocks, coarsest = config.n_layers * (2 if config.ff else 1), len(config.pool) - 1
     if match := re.match(r"c_layers\.(.*)", key):
         key = f"center.{match[1]}"
@@ -223,7 +224,7 @@ def _sashimi_name(key: str, config: SashimiConfig) -> str:
 
 
 def _per_parameter(kernel: str, value: float | Mapping[str, float] | None) -> dict[str, float]:
-    """Return our lr or wd: the reference's is a number for all parameters of the kernel, or a mapping for some."""
+    """Return our ``lr`` or ``wd``; the reference has one number for all parameters of the kernel, or a mapping."""
     names = ("A", "B", "C", "dt")
     if value is None:
         return {}

@@ -11,7 +11,7 @@ def make_kernel(d_model: int, channels: int, config: KernelConfig) -> Kernel:
     Args:
         d_model: H, number of features.
         channels: C, kernels for each feature.
-        config: its class decides which kernel it is.
+        config: the configuration, whose class determines the kernel.
 
     Raises:
         ValueError: the sizes do not fit, or an initialisation is refused.

@@ -14,7 +14,7 @@ from ssm_models.parameters import register
 class Kernel(nn.Module):
     """A linear system for each of H features, with C outputs for each.
 
-    The layer adds the skip D and everything nonlinear. A subclass is constructed as ``Kernel(d_model, channels,
+    The layer adds the skip D and the nonlinearities. A subclass is constructed as ``Kernel(d_model, channels,
     config)``.
 
     Args:
@@ -47,7 +47,7 @@ class Kernel(nn.Module):
         raise NotImplementedError
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state at rest."""
+        """Return the initial state, which is zero."""
         raise NotImplementedError
 
     def scan(self, u: Tensor, state: State, rate: float = 1.0) -> tuple[Tensor, State]:
@@ -64,9 +64,9 @@ class Kernel(nn.Module):
         raise NotImplementedError
 
     def recurrence(self, rate: float = 1.0) -> Recurrence | None:
-        """Return the recurrence as numbers if it is diagonal, or diagonal plus low-rank; None otherwise."""
+        """Return the tensors of the recurrence if it is diagonal or diagonal plus low-rank; None otherwise."""
         return None
 
     def stepper(self, rate: float = 1.0) -> Stepper:
-        """Return a function of a sample ``u`` (B, H) and a state that gives the output (B, C, H) and the next state."""
+        """Return a function that maps a sample ``u`` (B, H) and a state to the output (B, C, H) and the next state."""
         raise NotImplementedError

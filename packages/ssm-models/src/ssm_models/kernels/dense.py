@@ -19,12 +19,11 @@ from ssm_models.parameters import TRANSFORMS, inverse
 class DenseKernel(Kernel):
     """``K[c,h,l] = C[c,h] A_bar[h]^l B_bar[h]`` with real matrices: exact, and cubic in N.
 
-    It serves every measure, also those without a structure that the other kernels could use. It is an oracle of the
-    others
-    too: from a name of :mod:`ssm_core.initialize` it starts as the matrix of that DPLR system.
+    It supports every measure, including measures without a structure that the other kernels could use. It is also an
+    oracle of the other kernels: with a name of :mod:`ssm_core.initialize`, A starts as the matrix of that DPLR system.
 
     Source: "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State Space Layers"
-    (arXiv:2110.13985), section 3. As there, features share A and have a step size each.
+    (arXiv:2110.13985), section 3. As in the paper, features can share A, and each has its own step size.
 
     Args:
         d_model: H.
@@ -76,7 +75,7 @@ class DenseKernel(Kernel):
         """Return A_bar (H, N, N), B_bar (H, N) and C (C, H, N)."""
         dtype = torch.promote_types(self.C.dtype, torch.float32)
         repeats = self.d_model // self.copies
-        # In float64, because the exponential and the solution contain products that reduced precision would round.
+        # Use float64, because the exponential and the linear solve contain products that lower precision would round.
         A, B, inv_dt = self.A.double().repeat(repeats, 1, 1), self.B.double().repeat(repeats, 1), self.inv_dt.double()
         dt = TRANSFORMS[self.config.dt_transform](inv_dt)[:, 0] * rate
         A_bar, B_bar = (zoh_dense if self.config.disc == "zoh" else bilinear_dense)(A, B, dt)

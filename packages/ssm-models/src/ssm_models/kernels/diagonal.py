@@ -23,7 +23,7 @@ class DiagonalKernel(SSMKernel):
     def _discrete(self, rate: float, L: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the exponent and B_bar, (H, M, 2), and C (C, H, M, 2) of ``K = 2 Re C B_bar exp(exponent l)``.
 
-        For the softmax of DSS, L is its length, and B_bar of a growing mode is that of ``exp(exponent (l - L + 1))``.
+        For the softmax of DSS, L is its length, and B_bar of a growing mode multiplies ``exp(exponent (l - L + 1))``.
         """
         A, B, C, dt = self._system(rate)
         if self.config.disc == "dss":
@@ -73,12 +73,12 @@ def _softmax(A: Tensor, dt: Tensor, L: int) -> tuple[Tensor, Tensor]:
 
     Source: "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343), proposition 1 and
     appendix A.2: ``(exp(x) - 1) / (A (exp(x L) - 1))`` with ``x = dt A`` for a decaying and ``x = -dt A`` for a growing
-    mode. There the kernel is the real part of the sum, not twice that.
+    mode. In the paper the kernel is the real part of the sum, not twice the real part.
     """
     exponent = A * dt.unsqueeze(-1)
     decaying = torch.where(A[..., :1] > 0, -exponent, exponent)
     x = cmul(cexpm1(decaying * L), A)
-    # The small number keeps the denominator from zero: a mode of A = 0 has no softmax.
+    # The added constant keeps the denominator above zero for a mode with A = 0, for which the factor is undefined.
     reciprocal = conj(x) / (abs2(x) + 1e-7).unsqueeze(-1)
     return exponent, cmul(cexpm1(decaying), reciprocal) / 2
 

@@ -32,7 +32,7 @@ class DPLRKernel(SSMKernel):
 
     config: DPLRConfig
     P: Tensor  # (R, S, M, 2)
-    l_kernel: Tensor  # (): the length that C is tied to; 0 if it is tied to none
+    l_kernel: Tensor  # (): the length that C is tied to; 0 if C is not tied to a length
 
     def __init__(self, d_model: int, channels: int, config: DPLRConfig) -> None:
         super().__init__(d_model, channels, config)
@@ -76,7 +76,7 @@ class DPLRKernel(SSMKernel):
         return dplr_kernel(s, C.to(self.dtype), length)[..., :L]
 
     def tied_C(self, length: int, rate: float = 1.0) -> Tensor:
-        """Return ``C (I - A_bar^length)``, complex (C, H, M, 2), for the parameter as C."""
+        """Return ``C (I - A_bar^length)``, complex (C, H, M, 2), where C is the parameter."""
         s = self._dplr(rate).double()
         return _times(s.C, power_gap(s.gap(), length)).to(self.dtype)
 

@@ -13,7 +13,7 @@ class EMAKernel(Kernel):
     """A sum of N damped exponential moving averages: ``K[l] = sum_n gamma p beta (1 - p alpha)^l / sqrt(N)``.
 
     ``p`` and ``alpha`` are sigmoids of the parameters delta and alpha. The channels of a feature may share their
-    averages; they then differ in gamma alone.
+    averages; they then differ only in gamma.
 
     Source: "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), section 3.1.
 

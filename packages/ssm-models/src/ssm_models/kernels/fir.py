@@ -14,11 +14,11 @@ def fir_scan(u: Tensor, window: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         u: input, real (B, L, H).
-        window: the inputs before it, real (B, W, H); if there are fewer than K - 1, those before count as zero.
+        window: the inputs before the chunk, real (B, W, H); if W < K - 1, earlier inputs count as zero.
         k: kernel, real (C, H, K).
 
     Returns:
-        Output (B, L, C, H) and the next window, which is as long as the given one or, if that is longer, K - 1.
+        Output (B, L, C, H) and the next window, whose length is the larger of W and K - 1.
     """
     size = max(window.shape[1], k.shape[-1] - 1)
     past = F.pad(window, (0, 0, size - window.shape[1], 0))
@@ -27,7 +27,7 @@ def fir_scan(u: Tensor, window: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fir_stepper(k: Tensor) -> Stepper:
-    """Return :func:`fir_scan` of one sample, as a function of ``u`` (B, H) and a window (B, W, H)."""
+    """Return :func:`fir_scan` for one sample, as a function of ``u`` (B, H) and a window (B, W, H)."""
     taps = k.flip(-1).permute(2, 0, 1)  # (K, C, H), oldest first
 
     def step(u: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:

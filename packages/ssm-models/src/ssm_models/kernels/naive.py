@@ -1,7 +1,7 @@
 """Each kernel as its formula: the oracle of the tests and the baseline of the timings.
 
-Complex numbers have complex dtypes here, sums and powers are written out, and autograd makes the gradients. All
-functions take a kernel of :mod:`ssm_models.kernels` for its parameters, and return taps, real (C, H, L).
+Complex numbers have complex dtypes here, sums and powers are written out, and autograd computes the gradients. All
+functions read the parameters of a kernel of :mod:`ssm_models.kernels`, and return taps, real (C, H, L).
 """
 
 import math
@@ -35,7 +35,7 @@ def modes(kernel: SSMKernel) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def diagonal_taps(kernel: DiagonalKernel, L: int) -> Tensor:
-    """``2 Re sum_m C B_bar exp(dt A l)``, or the softmax of DSS.
+    """Return ``2 Re sum_m C B_bar exp(dt A l)``, or the softmax kernel of DSS.
 
     Source: "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893), section 3;
     "Diagonal State Spaces are as Effective as Structured State Spaces" (arXiv:2203.14343), proposition 1.
@@ -57,7 +57,7 @@ def diagonal_taps(kernel: DiagonalKernel, L: int) -> Tensor:
 
 
 def dplr_taps(kernel: DPLRKernel, L: int) -> Tensor:
-    """The generating function at the roots of unity if C is tied to L, otherwise power by power.
+    """Use the generating function at the roots of unity if C is tied to a length; otherwise the powers of A_bar.
 
     Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), algorithm 1, for
     rank 1.
@@ -86,7 +86,7 @@ def dplr_taps(kernel: DPLRKernel, L: int) -> Tensor:
 
 
 def taps_by_powers(kernel: SSMKernel, L: int) -> Tensor:
-    """``C A_bar^l B_bar``, power by power, with the whole complex matrices of a diagonal or DPLR kernel.
+    """Return ``C A_bar^l B_bar``, power by power, with the whole complex matrices of a diagonal or DPLR kernel.
 
     The kernel has one step size for each feature.
     """
@@ -101,7 +101,7 @@ def taps_by_powers(kernel: SSMKernel, L: int) -> Tensor:
 
 
 def dense_taps(kernel: DenseKernel, L: int) -> Tensor:
-    """``C A_bar^l B_bar``, power by power.
+    """Return ``C A_bar^l B_bar``, power by power.
 
     Source: "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State Space Layers"
     (arXiv:2110.13985), section 3.
@@ -109,14 +109,14 @@ def dense_taps(kernel: DenseKernel, L: int) -> Tensor:
     repeats = kernel.d_model // kernel.copies
     A, B = kernel.A.repeat(repeats, 1, 1), kernel.B.repeat(repeats, 1)
     dt = TRANSFORMS[kernel.config.dt_transform](kernel.inv_dt)[:, 0]
-    # The matrices are made in float64; the powers are in the precision of the parameters.
+    # The matrices are computed in float64, and the powers in the precision of the parameters.
     discretize = zoh_dense if kernel.config.disc == "zoh" else bilinear_dense
     A_bar, B_bar = (each.to(A.dtype) for each in discretize(A.double(), B.double(), dt.double()))
     return _powers(A_bar, B_bar, kernel.C, L)
 
 
 def ema_taps(kernel: EMAKernel, L: int) -> Tensor:
-    """``sum_n gamma p beta (1 - p alpha)^l / sqrt(N)``.
+    """Return ``sum_n gamma p beta (1 - p alpha)^l / sqrt(N)``.
 
     Source: "Mega: Moving Average Equipped Gated Attention" (arXiv:2209.10655), section 3.1.
     """
@@ -129,7 +129,7 @@ def ema_taps(kernel: EMAKernel, L: int) -> Tensor:
 
 
 def free_taps(kernel: FreeKernel, L: int) -> Tensor:
-    """The parameter itself."""
+    """Return the parameter itself."""
     return kernel.kernel[..., :L]
 
 
@@ -139,7 +139,7 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _powers(A: Tensor, B: Tensor, C: Tensor, L: int) -> Tensor:
-    """``C A^l B`` for A (H, N, N), B (H, N) and C (C, H, N), real or complex; its real part."""
+    """Return the real part of ``C A^l B`` for A (H, N, N), B (H, N) and C (C, H, N), real or complex."""
     found, x = [], B
     for _ in range(L):
         value = torch.einsum("chn,hn->ch", C, x)

@@ -1,4 +1,4 @@
-"""The parameters of a state space model, which the diagonal and the DPLR kernel have in common."""
+"""The parameters of a state space model, which the diagonal and the DPLR kernel share."""
 
 import math
 
@@ -66,7 +66,7 @@ class SSMKernel(Kernel):
         self.copies = config.n_ssm or d_model
         #: Whether the modes are real.
         self.is_real = isinstance(config, DiagonalConfig) and config.is_real
-        # A real state of N modes has as many entries as a complex one of 2 N.
+        # A real state of size N has as many entries as a complex state of size 2 N.
         N = 2 * config.d_state if self.is_real else config.d_state
         self.entries = N // 2
         rank = config.rank if isinstance(config, DPLRConfig) else None
@@ -82,7 +82,7 @@ class SSMKernel(Kernel):
         )
         inv_dt = inverse(dt, config.dt_transform)
         if config.deterministic:
-            # The first basis vector, in the coordinates of the diagonal form.
+            # C is the first basis vector, in the coordinates of the diagonal form.
             C = initial.V[:, 0].repeat(self.d_model // self.copies, 1, 1).expand(channels, -1, -1, -1)
         else:
             C = torch.randn(channels, self.d_model, self.entries, 2, dtype=torch.float64) * 2**-0.5
@@ -121,14 +121,14 @@ class SSMKernel(Kernel):
             A = torch.stack((real, -TRANSFORMS[config.imag_transform](self.A_imag.to(dtype))), -1)
         A, B = self._per_feature(A, 0), self._per_feature(B, 0)
         if config.bandlimit is not None:
-            # In cycles for each sample of rate 1, so that the same modes are silenced at every rate.
+            # The unit is cycles per sample at rate 1, so that the same modes are set to zero at every rate.
             frequency = dt * A[..., 1].abs() / (2 * math.pi)
             C = C * (frequency < config.bandlimit / 2).unsqueeze(-1)
         return A, B, C, dt * rate
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the computation: that of the parameters, and at least float32."""
+        """The dtype of the computation: the dtype of the parameters, but at least float32."""
         return torch.promote_types(self.inv_dt.dtype, torch.float32)
 
     def initial_state(self, batch_size: int) -> Tensor:

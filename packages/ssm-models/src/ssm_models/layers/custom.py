@@ -59,7 +59,7 @@ class CustomLayer(SequenceLayer):
             raise ValueError(f"{self.path} has no sampling rate, so it cannot run at rate {rate}.")
         try:
             y = self.module(mask_padding(u, lengths))
-        except SystemExit as error:  # which would end the command without a word
+        except SystemExit as error:  # it would end the command without a message
             raise LayerFileError(f"{self.path} failed: {_reason(error, split_path(self.path)[0])}") from error
         if isinstance(y, tuple):
             y = y[0]
@@ -76,8 +76,8 @@ def load_class(path: str) -> type[nn.Module]:
     """Import the ``nn.Module`` subclass that ``file.py:Class`` names.
 
     The file can import files and packages beside it, by ``import name`` as in a script or by ``from .name import ...``.
-    They are loaded for this layer alone: files of one name in other folders are other modules, and ``sys.path`` stays
-    as it is. If a file has changed since it was loaded in this process, the layer is loaded anew from its files.
+    They are loaded only for this layer: files with the same name in other folders are other modules, and ``sys.path``
+    does not change. If a file has changed since it was loaded in this process, the layer is loaded again.
 
     Raises:
         LayerFileError: there is no such file or class, or importing the file fails.
@@ -100,7 +100,7 @@ def load_class(path: str) -> type[nn.Module]:
 
 
 def _load(package: str, file: Path, sources: dict[str, bytes]) -> ModuleType:
-    """Import ``file`` as a module of a package that stands for its folder and holds the sources that were read."""
+    """Import ``file`` as a module of a package that represents its folder and holds the sources that were read."""
     sys.modules[package] = _Folder(package, file.parent, sources)
     if not any(isinstance(each, _Finder) for each in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
@@ -115,7 +115,7 @@ def _load(package: str, file: Path, sources: dict[str, bytes]) -> ModuleType:
 
 
 def _reason(error: BaseException, file: Path) -> str:
-    """Say what went wrong, and in which line of the files in the layer's folder."""
+    """Return a sentence with the error, and with the line of a file in the layer's folder in which it occurred."""
     if isinstance(error, SystemExit):
         what = f"it ends the program with sys.exit({error.code!r})"
     elif isinstance(error, ModuleNotFoundError):
@@ -133,7 +133,7 @@ def _reason(error: BaseException, file: Path) -> str:
 
 
 class _Folder(ModuleType):
-    """The package that stands for the folder of a layer.
+    """The package that represents the folder of a layer.
 
     Attributes:
         sources: content of the layer's files by their names in the folder.
@@ -146,7 +146,7 @@ class _Folder(ModuleType):
 
 
 class _Finder(MetaPathFinder):
-    """Find the modules of the packages that stand for the folders of layers."""
+    """Find the modules of the packages that represent the folders of layers."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -160,10 +160,10 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Load a file of a layer as it was read, with imports that find the files beside the layer first."""
+    """Load a file of a layer from the source that was read; its imports search the layer's folder first."""
 
     def get_code(self, fullname: str) -> CodeType:
-        # No bytecode cache: it tells two versions apart by size and second, and leaves files in the user's folder.
+        # Do not use the bytecode cache: it compares only size and time in seconds, and writes into the user's folder.
         path, folder = self.get_filename(fullname), _folder(fullname)
         source = folder.sources.get(Path(path).relative_to(folder.path).as_posix())
         return self.source_to_code(self.get_data(path) if source is None else source, path)
@@ -181,7 +181,7 @@ class _Loader(SourceFileLoader):
             top = name.partition(".")[0]
             if level or not is_neighbour(folder, top):
                 return builtins.__import__(name, globals, locals, fromlist, level)
-            # With an empty list Python returns the outermost package, which would be that of the folder.
+            # With an empty ``fromlist`` Python returns the outermost package, here the package of the folder.
             inner = builtins.__import__(f"{package}.{name}", globals, locals, fromlist or ("__name__",), 0)
             return inner if fromlist else sys.modules[f"{package}.{top}"]
 

@@ -8,13 +8,13 @@ from ssm_models.modules.dropout import dropout
 
 
 class FeedForward(SequenceLayer):
-    """``W2 gelu(W1 u)``, for each sample by itself, so that there is no state.
+    """Map each sample u to ``W2 gelu(W1 u)`` separately, so that there is no state.
 
     Args:
         d_model: H.
         expand: the hidden width is ``expand`` H.
-        p_dropout: probability of a dropout of the hidden features.
-        tied: one mask for the whole length.
+        p_dropout: dropout probability of the hidden features.
+        tied: whether all positions share one mask.
     """
 
     def __init__(self, d_model: int, expand: int, p_dropout: float, tied: bool) -> None:

@@ -1,4 +1,4 @@
-"""The HiPPO-RNN: a recurrent network with a HiPPO memory of a signal that it computes itself."""
+"""The HiPPO-RNN: a recurrent network that writes a signal into a HiPPO memory."""
 
 import torch
 from ssm_core.discretize import bilinear_dense, zoh_dense
@@ -12,16 +12,16 @@ from ssm_models.modules.padding import mask_padding
 
 
 class HiPPORNNLayer(SequenceLayer):
-    """A hidden state h, a memory m of S signals in order N, and linear maps between them and the input x.
+    """A recurrent layer with a hidden state h, a memory m of S signals in order N, and linear maps of the input x.
 
     Each sample writes ``f = W_uxh [x, h]`` into the memory, ``m += A m + B f``, and updates
     ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``, as a GRU with one gate does.
     With ``gate="lstm"`` the update is that of an LSTM, ``c = f c + i tanh(W_hxm [x, m])`` and ``h = o tanh(c)``, with
     three such gates i, f and o.
 
-    A and B hold the discretised change of a step. LegS scales with the time that has passed, so it has one pair for
-    each sample up to ``l_max``; the last pair serves all later samples, and the first sample fills the memory with a
-    constant. The state is (h, m, samples seen); for an LSTM it is (h, c, m, samples seen).
+    A and B hold the discretised change of a step. The change of LegS depends on the elapsed time, so LegS has one pair
+    for each sample up to ``l_max``. It uses the last pair for all later samples, and the first sample fills the memory
+    with a constant. The state is (h, m, number of samples); for an LSTM it is (h, c, m, number of samples).
 
     Source: "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (arXiv:2008.07669), section 3 and appendix
     F.2.

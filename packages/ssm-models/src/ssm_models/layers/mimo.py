@@ -21,8 +21,8 @@ class MIMOLayer(SequenceLayer):
     Args:
         d_model: H.
         d_state: M, complex entries of the state.
-        p_dropout: probability of a dropout before the output map.
-        tied: one mask for the whole length.
+        p_dropout: probability of the dropout before the output map.
+        tied: whether all positions share one mask.
     """
 
     D: nn.Parameter

@@ -11,11 +11,11 @@ from ssm_models.modules.padding import mask_padding
 
 
 class NaiveS4Layer(S4Layer):
-    """The function of an :class:`S4Layer` with the same parameters.
+    """A layer that computes the same function as an :class:`S4Layer` with the same parameters.
 
-    The kernel is its formula (:mod:`ssm_models.kernels.naive`), the convolution is an FFT that autograd
-    differentiates, and the sequence is transposed on its way into the convolution and out of it. The layer has one
-    channel, a GELU and a GLU output map, and may be bidirectional. It has no recurrent form.
+    The kernel is computed by its formula (:mod:`ssm_models.kernels.naive`), the convolution is an FFT that autograd
+    differentiates, and the sequence is transposed before and after the convolution. The layer has one channel, a GELU
+    and a GLU output map, and may be bidirectional. It has no recurrent form.
 
     Raises:
         ValueError: the options ask for another layer.

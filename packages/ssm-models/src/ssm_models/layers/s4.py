@@ -38,7 +38,7 @@ class S4Layer(SequenceLayer):
         config.check_width(d_model)
         inner = d_model // (config.bottleneck or 1)
         width = inner * config.channels
-        # A gated linear unit takes twice as many channels as it gives.
+        # A gated linear unit has twice as many input channels as output channels.
         channels = config.channels * (2 if config.activation == "glu" else 1)
         self.input_linear = nn.Linear(d_model, inner) if config.bottleneck else None
         self.D = nn.Parameter(torch.randn(channels, inner))
@@ -98,7 +98,7 @@ class S4Layer(SequenceLayer):
     def recurrence(self, rate: float = 1.0) -> Recurrence | None:
         """Return the recurrence of the kernel, for a bank that advances many layers at once.
 
-        None: the layer has no such recurrence.
+        Return None if the layer has no such recurrence.
         """
         if self.config.bidirectional or self.config.kernel.l_max is not None:
             return None
@@ -111,7 +111,7 @@ class S4Layer(SequenceLayer):
         Args:
             u: input, real (B, H).
             predicted: output of the recurrence for a zero input, real (B, C, H).
-            direct: what the input adds to that output, including the skip, real (C, H).
+            direct: factor of the input in that output, including the skip, real (C, H).
 
         Returns:
             Output (B, d_output), and the input of the recurrence (B, H).
@@ -137,7 +137,7 @@ class S4Layer(SequenceLayer):
             L = min(L, round(self.config.kernel.l_max / rate))
         k = self._kernel(L, rate)
         forward, backward = k.chunk(2) if self.config.bidirectional else (k, None)
-        # The skip is one more tap at lag 0, so that it takes no pass over the sequence.
+        # The skip is added to the tap at lag 0, so that it needs no extra pass over the sequence.
         return long_conv(u, forward + F.pad(self.D.to(k.dtype).unsqueeze(-1), (0, k.shape[-1] - 1)), backward)
 
     def _skip(self, u: Tensor, y: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class S4Layer(SequenceLayer):
             return self.drop_kernel(self.kernel(L, rate))
 
     def _only_gelu(self) -> bool:
-        """Return whether a GELU is all that stands between the convolution and the output map."""
+        """Return whether a GELU is the only operation between the convolution and the output map."""
         dropped = self.training and self.config.dropout > 0
         return self.config.activation == "gelu" and not dropped and self.input_gate is None
 

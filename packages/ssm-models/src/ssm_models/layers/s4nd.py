@@ -1,4 +1,4 @@
-"""S4ND: the S4 layer over any number of axes, with a kernel for each."""
+"""S4ND: the S4 layer over any number of axes, with one kernel for each axis."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -19,12 +19,12 @@ from ssm_models.modules.dropout import dropout
 class S4NDLayer(SequenceLayer):
     """Convolve all axes of (B, L1, ..., Ld, H) with the mean of ``trank`` outer products of one-dimensional kernels.
 
-    Each outer product is convolved one axis after the other. Row ``r * C + c`` of the kernel of an axis is rank r
-    of channel c, for C channels.
+    The convolution with each outer product runs along one axis after another. Row ``r * C + c`` of the kernel of an
+    axis belongs to rank r of channel c, for C channels.
 
     Source: "S4ND: Modeling Images and Videos as Multidimensional Signals Using State Spaces"
-    (arXiv:2210.06583), section 3. The mean over the ranks, and their order in the rows, are those of the
-    authors' code.
+    (arXiv:2210.06583), section 3. The mean over the ranks, and the order of the ranks in the rows, follow the authors'
+    code.
 
     Args:
         d_model: H.

@@ -13,7 +13,7 @@ from ssm_models.parameters import register
 
 
 class S5Layer(MIMOLayer):
-    """One diagonal state for all features, under zero-order hold; the output is gated by a map of itself.
+    """One diagonal state for all features, under zero-order hold; a linear map of the output gates the output.
 
     A starts as the normal part of LegS, in ``blocks`` copies of a smaller matrix.
 
