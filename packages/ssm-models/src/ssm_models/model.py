@@ -72,7 +72,7 @@ class SequenceModel(nn.Module):
         """Return a function that computes the output after each sample of a stream.
 
         The function maps tokens (B,) or samples (B, d_input), and a state, to (B, d_output) and the next state. The
-        output is that of a sequence that ends with this sample. The first state is
+        output is the model's output for a sequence that ends with this sample. The first state is
         ``backbone.initial_state(batch_size)``.
 
         Raises:

@@ -15,7 +15,7 @@ def from_options(name: str, options: Mapping[str, Any]) -> StackConfig:
     """Return the configuration of a model.
 
     Args:
-        name: name or alias of a model of the zoo; or ``custom``, for a layer of the user's own.
+        name: name or alias of a model of the zoo; or ``custom``, for a layer that the user wrote.
         options: values that override the preset of the model, by option name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Options of a layer of the user's own."""
+"""Options of a custom layer, a class that the user wrote."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -8,7 +8,7 @@ from ssm_models.config.layer import LayerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class CustomLayerConfig(LayerConfig):
-    """A layer of the user's own.
+    """A custom layer, a class that the user wrote.
 
     path: ``file.py:Class``. The class is constructed as ``Class(d_model, **args)``; its ``forward`` maps
         (B, L, d_model) to the same shape, or returns a tuple that has this tensor as its first entry.

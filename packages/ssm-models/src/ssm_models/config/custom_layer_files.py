@@ -1,4 +1,4 @@
-"""Find the source files of a layer of the user's own without running them. Does not import torch.
+"""Find the source files of a custom layer without running them. Does not import torch.
 
 A layer is named as ``file.py:Class``. Its identity consists of its file and of all files in the same folder that it
 imports, directly or through another such file. Installed packages, data files, and modules that are imported by a

@@ -51,7 +51,7 @@ class Replay:
     step, so SaShiMi has several recordings.
 
     Args:
-        step: the stepper of a model in evaluation mode; its results depend on its arguments alone.
+        step: the stepper of a model in evaluation mode; its results must depend only on its arguments.
     """
 
     def __init__(self, step: Stepper) -> None:

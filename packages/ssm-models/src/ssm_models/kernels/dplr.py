@@ -76,7 +76,7 @@ class DPLRKernel(SSMKernel):
         return dplr_kernel(s, C.to(self.dtype), length)[..., :L]
 
     def tied_C(self, length: int, rate: float = 1.0) -> Tensor:
-        """Return ``C (I - A_bar^length)``, complex (C, H, M, 2), where C is the parameter."""
+        """Return ``C (I - A_bar^length)``, complex (C, H, M, 2), with the parameter as C."""
         s = self._dplr(rate).double()
         return _times(s.C, power_gap(s.gap(), length)).to(self.dtype)
 

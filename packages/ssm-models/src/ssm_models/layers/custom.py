@@ -1,4 +1,4 @@
-"""A layer of the user's own, loaded from a file."""
+"""Custom layers, classes that the user wrote, loaded from a file."""
 
 import builtins
 import hashlib

@@ -16,7 +16,7 @@ class HiPPORNNLayer(SequenceLayer):
 
     Each sample writes ``f = W_uxh [x, h]`` into the memory, ``m += A m + B f``, and updates
     ``h = (1 - g) h + g tanh(W_hxm [x, m])`` with the gate ``g = sigmoid(W_gxm [x, m])``, as a GRU with one gate does.
-    With ``gate="lstm"`` the update is that of an LSTM, ``c = f c + i tanh(W_hxm [x, m])`` and ``h = o tanh(c)``, with
+    ``gate="lstm"`` gives the update of an LSTM, ``c = f c + i tanh(W_hxm [x, m])`` and ``h = o tanh(c)``, with
     three such gates i, f and o.
 
     A and B hold the discretised change of a step. The change of LegS depends on the elapsed time, so LegS has one pair

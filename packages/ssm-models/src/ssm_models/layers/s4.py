@@ -21,7 +21,7 @@ class S4Layer(SequenceLayer):
     """Convolve with an SSM kernel, add the skip, and apply an activation and a map that mixes the features.
 
     Source: "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv:2111.00396), figure 1 and section
-    3.4; gate and bottleneck are those of "Long Range Language Modeling via Gated State Spaces" (arXiv:2206.13947),
+    3.4; gate and bottleneck follow "Long Range Language Modeling via Gated State Spaces" (arXiv:2206.13947),
     section 3.
 
     Args:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def mask_padding(u: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return ``u`` with zeros in place of padding.
+    """Return ``u`` with zeros instead of padding.
 
     Args:
         u: real (B, L, H).
