@@ -219,7 +219,7 @@ class Benchmark:
         return {name: self._task(name) for name in self.meta["tasks"]}
 
     def scale(self, name: str, family: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Return what a scale changes for every model, and what it changes for one family in addition."""
+        """Return what a scale changes in every task, and what it changes for one family of models in addition."""
         part = (self.meta.get("scales") or {}).get(name) or {}
         values = {key: value for key, value in part.items() if key != "families"}
         return values, (part.get("families") or {}).get(family) or {}

@@ -1,4 +1,4 @@
-"""How any file is written and JSON is read: atomically, durably, and in strict JSON. Does not import torch."""
+"""Write files atomically and durably; write strict JSON, and read JSON. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_json(file: Path) -> Any:
 
 
 def as_json(content: Any, indent: int | None = 2) -> str:
-    """Return strict JSON: a NaN or an infinity, which JSON does not have, is a ValueError."""
+    """Return strict JSON. Raise a ValueError for NaN and infinity, which JSON does not have."""
     return json.dumps(content, indent=indent, allow_nan=False, default=str) + "\n"
 
 
@@ -43,7 +43,7 @@ def write_bytes_atomically(file: Path, *parts: bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power failure (a system that cannot sync a folder needs no help)."""
+    """Make renames in a folder survive a power failure; do nothing on a system that cannot sync a folder."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

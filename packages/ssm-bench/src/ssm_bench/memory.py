@@ -1,4 +1,4 @@
-"""The one reader of memory: the peak of a GPU, of this process or of one call, and what is free. Imports torch."""
+"""The only module that measures memory: the peak of a GPU, a process or a call, and free memory. Imports torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINUX_RESET = Path("/proc/self/clear_refs")
 def reset_peak_memory(device: torch.device) -> None:
     """Forget the peak so far, so that :func:`peak_memory` counts from here."""
     if device.type == "cuda":
-        torch.cuda.init()  # before it no device has an allocator
+        torch.cuda.init()  # before this call, no device has an allocator
         torch.cuda.reset_peak_memory_stats(device)
     elif LINUX_RESET.exists():
         LINUX_RESET.write_text("5")

@@ -1,4 +1,4 @@
-"""Which process a process id means: ids are given again, so an id counts only together with the time of its start."""
+"""Identify a process by its id and its start time, because the system reuses process ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def start_of(pid: int) -> str:
     """Return a text that differs between two processes with the same id; empty if there is no such process.
 
-    It names the boot of the machine and the start of the process within it, so it differs between machines, too.
+    The text contains the boot of the machine and the start time of the process, so it differs between machines, too.
     """
     stat = Path(f"/proc/{pid}/stat")
     if _BOOT_ID.is_file():
@@ -24,7 +24,7 @@ def start_of(pid: int) -> str:
         except (FileNotFoundError, ProcessLookupError):
             return ""
         state, started = fields[0], fields[19]
-        # A zombie has ended; only its parent has not asked yet how.
+        # A zombie has ended; its parent has not yet read its exit status.
         return "" if state in "ZX" else f"{_boot_id()} {started}"
     listed = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(pid)],
@@ -37,7 +37,7 @@ def start_of(pid: int) -> str:
 
 
 def own_start() -> str:
-    """Return :func:`start_of` this process."""
+    """Return the text of :func:`start_of` for this process."""
     return start_of(os.getpid())
 
 
@@ -45,8 +45,8 @@ def is_running(host: str, pid: int, start: str) -> bool:
     """Return whether the process that once had this id, on this host, still runs; False if it ran on another machine.
 
     Args:
-        start: what :func:`start_of` returned while the process ran. An empty text means that nobody noted it, and
-            then the process counts as gone.
+        start: what :func:`start_of` returned while the process ran. If it is empty, the start is unknown, and the
+            result is False.
     """
     return host == socket.gethostname() and start != "" and start_of(pid) == start
 

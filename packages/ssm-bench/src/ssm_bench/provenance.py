@@ -1,4 +1,4 @@
-"""Which code is this: the commit of the checkout, the copy that a launched plan runs, or the installed package.
+"""The version of the running code: of the checkout, the copy that a launched plan runs, or the installed package.
 
 Git is asked only about the checkout that this package lies in. A repository that merely encloses it, or that GIT_DIR
 names, says nothing about this code. Does not import torch.
@@ -39,7 +39,7 @@ class GitError(Exception):
 
 
 def code_version() -> str:
-    """Return ``COMMIT`` or ``COMMIT-dirty`` of the checkout or of what it is a copy of, else ``ssm-bench VERSION``.
+    """Return ``COMMIT`` or ``COMMIT-dirty`` for a checkout or a copy of one, else ``ssm-bench VERSION``.
 
     If git cannot read the checkout, warn with a sentence that says why and return the package version.
     """
@@ -67,7 +67,7 @@ def package_versions() -> dict[str, str]:
 
 def is_checkout(root: Path) -> bool:
     """Return whether a source tree is the top of a git repository of its own, not a folder inside of another one."""
-    return (root / ".git").exists()  # a folder; in a worktree or a submodule a file
+    return (root / ".git").exists()  # .git is a folder, or a file in a worktree or a submodule
 
 
 def git(root: Path, *words: str) -> bytes:
@@ -116,7 +116,7 @@ def _same_packages(root: Path) -> bool:
     try:
         now = tomllib.loads((root / LOCK_FILE).read_text(encoding="utf-8"))
         committed = tomllib.loads(git(root, "show", f"HEAD:{LOCK_FILE}").decode())
-    except (OSError, ValueError):  # deleted, or no TOML
+    except (OSError, ValueError):  # the file was deleted or is not TOML
         return False
     return _without_locations(now) == _without_locations(committed)
 
@@ -124,7 +124,7 @@ def _same_packages(root: Path) -> bool:
 def _without_locations(node: Any) -> Any:
     """Return a lock file's content without the keys that say where packages come from."""
     if isinstance(node, dict):
-        # An archive without a hash is known by its address alone.
+        # If an archive has no hash, only its address identifies it.
         dropped = _WHERE_AND_WHEN if "url" not in node or "hash" in node else _WHERE_AND_WHEN - {"url"}
         return {key: _without_locations(value) for key, value in node.items() if key not in dropped}
     if isinstance(node, list):

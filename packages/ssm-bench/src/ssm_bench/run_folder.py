@@ -1,6 +1,6 @@
-"""The run folder: the names of its files, its lock, how its files are written, and when its run is done.
+"""The run folder: the names of its files, its lock, its damaged files, and whether its run is done.
 
-Every module that touches a run folder takes names and decisions from here. Does not import torch.
+Every module that uses a run folder takes names and decisions from here. Does not import torch.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ CURVES = "metrics.csv"
 BEST = "best.ckpt"
 #: The whole training state, from which an unfinished run is resumed.
 LAST = "last.ckpt"
-#: The training state before the last one; it serves if the last one is damaged.
+#: The training state before the last one; it is used if the last one is damaged.
 PREVIOUS = "previous.ckpt"
-#: The next training state until it is whole.
+#: The next training state while it is being written.
 PARTIAL = "last.partial"
 #: Weights and batch of the step at which a number stopped being finite.
 NON_FINITE = "non-finite.ckpt"
-#: The result; its presence makes the run done.
+#: The result. If it exists, the run is done.
 RECORD = "record.json"
 #: Who runs the cell, how far it is, and what went wrong.
 STATUS = "status.json"
@@ -42,9 +42,9 @@ ERROR = "error.txt"
 WANDB = "wandb"
 #: The process that runs the cell holds this lock.
 LOCK = ".lock"
-#: Older than this many seconds, the half of a status file is what a killed process left.
+#: A partly written status file that is older than this many seconds was left by a killed process.
 LEFT_SECONDS = 60.0
-#: What a damaged file is renamed to, so that nothing is lost and nothing reads it again.
+#: This is appended to the name of a damaged file, so that the file is kept but not read again.
 DAMAGED = ".damaged"
 
 
@@ -52,7 +52,7 @@ DAMAGED = ".damaged"
 def hold(folder: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold the run folder, which is created if necessary, until the context ends.
 
-    Halves of files that killed processes left are deleted.
+    Partly written files of killed processes are deleted.
 
     Args:
         wait: seconds to wait for another process that holds it.
@@ -73,16 +73,17 @@ def hold(folder: Path, wait: float = 0.0) -> Iterator[None]:
 def _remove_halves(folder: Path) -> None:
     """Delete the temporary files of processes that were killed while they wrote; a training state may be large."""
     for half in (*folder.glob(".*.*.[0-9]*"), folder / PARTIAL):
-        # Whoever starts and ends the processes of a run writes its status, too, without holding the folder.
+        # The supervisor of a cell process writes the status, too, and does not hold the folder.
         with suppress(FileNotFoundError):
             if not half.name.startswith(f".{STATUS}.") or time.time() - half.stat().st_mtime > LEFT_SECONDS:
                 half.unlink()
 
 
 def is_done(folder: Path) -> bool:
-    """Return whether the run is finished: its record is there, whole, and that of this folder.
+    """Return whether the run is finished: its record exists, is valid JSON, and belongs to this folder.
 
-    This is the one place that decides so. A run that diverged is finished, too: its record says so.
+    Only this function decides whether a run is finished. A run that diverged is finished, too; its record says that it
+    diverged.
     """
     content = read_json(folder / RECORD)
     return isinstance(content, dict) and folder.name.endswith(f"-{content.get('hash')}")

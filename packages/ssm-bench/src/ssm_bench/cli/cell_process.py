@@ -1,8 +1,8 @@
 """The program that runs one cell of a launched plan: ``python -m ssm_bench.cli.cell_process PLAN INDEX``.
 
-It is no verb of ``bench``: launchers and SLURM jobs start it, in the copy of the code that belongs to the plan. Exit
-status: 0 if the cell is done or another process runs it, 1 if the cell failed by its own fault, 75 if it is to be
-started again. Started by hand, it does what a job does, without the job.
+It is not a verb of ``bench``: launchers and SLURM jobs start it, in the copy of the code that belongs to the plan. The
+exit status is 0 if the cell is done or another process runs it, 1 if the cell failed because of its own error, and 75
+if it must be started again. If you start it by hand, it does the same as in a job.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-#: Where output goes to a file or a pipe there is no terminal to ask, and a table should not be folded.
+#: Width of the output to a file or a pipe, which has no width of its own. It is large, so that tables are not folded.
 PIPE_WIDTH = 120
 
 

@@ -1,4 +1,4 @@
-"""``bench data``: what data there are, preparing them without training, checking them, looking at them."""
+"""``bench data``: show the state of the data; prepare, check and draw the data without training."""
 
 from __future__ import annotations
 

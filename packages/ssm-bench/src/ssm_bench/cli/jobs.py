@@ -1,4 +1,4 @@
-"""``bench jobs``: the launched cells; their logs, ending them, and submitting failed ones again."""
+"""``bench jobs``: show the launched cells and their logs, end cells, and submit failed cells again."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _print_log(jobs: Sequence[Job], words: Sequence[str]) -> int:
         raise UserError(f"{job.name} has not begun, so it has no log.")
     sys.stdout.flush()
     with job.log.open("rb") as log:
-        # As bytes: a program that the cell calls may print any, and the terminal knows best what to do with them.
+        # Copy the log as bytes, because a program that the cell calls may print bytes that are not UTF-8.
         shutil.copyfileobj(log, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return 0

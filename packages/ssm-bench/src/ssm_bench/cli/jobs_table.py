@@ -26,6 +26,7 @@ STYLES: dict[State, str] = {
     "stopped": "yellow",
     "cancelled": "dim",
 }
+#: Seconds between two updates of the view.
 VIEW_SECONDS = 1.0
 
 
@@ -54,10 +55,10 @@ def as_table(jobs: Sequence[Job]) -> Table:
 
 @contextlib.contextmanager
 def live_view(console: Console, out: Path) -> Iterator[Callable[[], None]]:
-    """Show the active cells below ``out`` until the context ends; does nothing if output is no terminal.
+    """Show the active cells below ``out`` until the context ends; do nothing if the output is not a terminal.
 
     Yields:
-        A function that brings the view up to date, at most once in ``VIEW_SECONDS``.
+        A function that updates the view, at most once in ``VIEW_SECONDS``.
     """
     if not console.is_terminal:
         yield lambda: None
@@ -68,7 +69,7 @@ def live_view(console: Console, out: Path) -> Iterator[Callable[[], None]]:
         def update() -> None:
             nonlocal shown
             if time.monotonic() - shown > VIEW_SECONDS:
-                # Earlier launches may be on SLURM; if it does not answer, the cells here run on without a view.
+                # Earlier launches may be on SLURM. If SLURM does not answer, the local cells continue without a view.
                 with contextlib.suppress(UserError):
                     live.update(as_table([job for job in find_jobs(out) if job.active]), refresh=True)
                 shown = time.monotonic()

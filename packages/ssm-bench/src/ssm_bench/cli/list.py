@@ -1,4 +1,4 @@
-"""``bench list``: what can be run, and with whose recipe."""
+"""``bench list``: show what can be run, and the source of each recipe."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_matrix(one: Benchmark, console: Console) -> list[str]:
-    """Print a row a model and a column a task; return a sentence for each pair that does not fit and each variant."""
+    """Print one row per model and one column per task. Return a sentence for each misfit and for each variant."""
     from rich.table import Table
 
     table = Table("Model", *one.tasks, title=f"{one.name}: {one.title}", title_justify="left")

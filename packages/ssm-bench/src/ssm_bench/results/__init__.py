@@ -1,1 +1,1 @@
-"""Results: records and numbers of the literature become tables. Does not import torch."""
+"""Results: make tables from records and published numbers. Does not import torch."""

@@ -1,4 +1,4 @@
-"""The forms of a results table: terminal, markdown, CSV, JSON. Every name is escaped for its form."""
+"""The formats of a results table: terminal, markdown, CSV, JSON. Every name is escaped for its format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ssm_bench.results.table import Results, Row, columns, row_texts
 
-#: What stands with a table, so that no scale can be taken for another.
+#: The note that each table carries, so that nobody mistakes one scale for another.
 SCALE_NOTES = {
     "paper": "Paper scale: the published recipes.",
     "mini": "Mini scale: real data cut down; not comparable with published numbers.",
@@ -62,7 +62,7 @@ def as_markdown(results: Results) -> str:
 
 
 def as_csv(results: Results) -> str:
-    """Return a row a model, values and deviations as numbers; ``kind`` tells own rows from published ones."""
+    """Return one row per model, with means and standard deviations; ``kind`` is ``own`` or ``published``."""
     tasks = list(results.benchmark.tasks)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
