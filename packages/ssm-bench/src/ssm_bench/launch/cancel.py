@@ -13,10 +13,10 @@ from ssm_bench.process_identity import is_running
 
 
 def cancel(jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
-    """Tell the active cells to end; what they have saved stays.
+    """Tell the active cells to end; saved progress is kept.
 
-    A process gets a signal only if it is known to be the one that launched or runs the cell: ids of processes are
-    given again. SLURM ends jobs by the name that belongs to one launch.
+    A process gets a signal only if its start time shows that it launched or runs the cell, because the system reuses
+    process ids. SLURM ends jobs by their name, which belongs to one launch only.
 
     Returns:
         The cells that were told to end, and those that were not, each with a sentence that says why.
@@ -38,7 +38,7 @@ def cancel(jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
 
 
 def _end_launcher(launched: Launched) -> bool:
-    """Tell the launcher on this machine to end, which ends its cell processes. Return whether it runs."""
+    """Tell the launcher on this machine to end, which ends its cell processes. Return whether it was told."""
     return _terminate(launched.content["host"], launched.content["pid"], launched.start)
 
 
@@ -55,7 +55,7 @@ def _runs_elsewhere(job: Job) -> bool:
 
 
 def _end_cell_process(job: Job) -> bool:
-    """Tell the process on this machine that runs the cell, whose launcher has ended, to end."""
+    """Tell the process that runs the cell to end, if it is a local process here. Return whether it was told."""
     status = job.status
     return (
         status is not None
@@ -70,7 +70,7 @@ def _terminate(host: str, pid: int, start: str) -> bool:
         return False
     try:
         os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:  # it ended in this moment
+    except ProcessLookupError:  # it has just ended
         return False
     return True
 

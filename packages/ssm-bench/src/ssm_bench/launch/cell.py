@@ -1,4 +1,4 @@
-"""Run one cell and say what became of it. Used in this process and by the processes of a launched plan."""
+"""Run one cell and return its outcome. ``bench`` itself and the processes of a launched plan use this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ssm_bench.status import sentence
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell: its record, or the sentence that says why there is none."""
+    """The outcome of a cell: its record, or a sentence that says why there is none."""
 
     cell: Cell
     record: Record | None
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def read_outcome(cell: Cell, out: Path) -> Outcome | None:
-    """Return the outcome of a cell that is done, from its record, or None if the cell is still to be run."""
+    """Return the outcome of a cell that is done, from its record, or None if the cell must still run."""
     try:
         record = finished_record(cell.folder(out))
     except RecordError as error:
@@ -55,11 +55,11 @@ def read_outcome(cell: Cell, out: Path) -> Outcome | None:
 def carry_out(
     cell: Cell, place: Place, out: Path, console: Console, command: Sequence[str], wait: float = 0.0
 ) -> Outcome:
-    """Run the cell, or read its record if it is done. A cell that fails raises nothing; its outcome names the reason.
+    """Run the cell, or read its record if it is done. If the cell fails, return an outcome that names the reason.
 
     Args:
         console: where training shows its progress.
-        command: the words behind ``bench``, for the record.
+        command: the words after ``bench`` on the command line, for the record.
         wait: seconds to wait for another process that runs the cell.
 
     Raises:
@@ -69,7 +69,7 @@ def carry_out(
     before = read_outcome(cell, out)
     if before is not None:
         return before
-    # Imports torch and lightning, which a plan that is done does not need.
+    # This imports torch and lightning, which a finished plan does not need.
     from ssm_bench.run import run_cell
 
     try:

@@ -1,4 +1,4 @@
-"""A cluster profile: what jobs ask SLURM for, from a YAML file; no code knows a site."""
+"""A cluster profile: what jobs ask SLURM for, from a YAML file. No code depends on one cluster."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from ssm_bench.errors import UserError, unknown
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterProfile:
-    """What each job asks for; the cluster decides what is None.
+    """What each job asks for. If a value is None, the default of the cluster applies.
 
     Attributes:
         partition, account, qos, constraint: as sbatch takes them.
-        mail: an address that is told when an array ends or fails.
-        time: limit of one job in minutes. A cell that needs longer saves, requeues itself and goes on.
+        mail: an address to which SLURM sends a mail when an array ends or fails.
+        time: limit of one job in minutes. A cell that needs longer saves its progress, requeues its job and resumes.
         grace: seconds before the limit, or before preemption, at which a job is told to save.
-        gpus: for each process of a run; 0 on a cluster without GPUs.
+        gpus: number of GPUs for each process of a run; 0 on a cluster without GPUs.
         gpu: type of GPU, as the cluster names it.
-        cpus: for each process of a run.
-        memory: GB on each node.
-        parallel: how many cells run at once.
-        array_limit: how many cells one array may hold; None: as many as the cluster allows.
-        python: what starts Python on a node; None: the interpreter that submits. For a container, its command first.
+        cpus: number of cores for each process of a run.
+        memory: memory on each node in GB.
+        parallel: largest number of cells that run at once.
+        array_limit: largest number of cells in one array; None: as many as the cluster allows.
+        python: the command that starts Python on a node; None: the interpreter that submits. For a container, the
+            command begins with that of the container.
         setup: shell lines before the run, for instance modules to load.
         sbatch: other options of sbatch, by their long names; True for an option without a value.
     """
@@ -86,7 +87,7 @@ def find_profile(name: str) -> Path:
     """Return the file of a profile: ``slurm/<name>.yaml`` of the current folder or of the checkout, or the path itself.
 
     Raises:
-        UserError: there is none; the sentence names the nearest known one.
+        UserError: there is no such profile; the sentence names the nearest known one.
     """
     if name.endswith(".yaml"):
         if not Path(name).expanduser().is_file():
@@ -100,7 +101,7 @@ def find_profile(name: str) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads every plain scalar as text, but for null, true and false.
+    """Reads every plain scalar as text, except null, true and false.
 
     YAML 1.1 reads ``24:00:00`` as 86400, ``010`` as 8, ``1e3`` as a number and ``on`` as true.
     """
@@ -142,7 +143,7 @@ def _count(least: int) -> Callable[[Any], int]:
 def _minutes(value: Any) -> int:
     """Read a time limit as SLURM writes it and return it in minutes, rounded up.
 
-    SLURM reads 12:30 as minutes and seconds, where many mean hours and minutes, so that form is refused.
+    SLURM reads 12:30 as minutes and seconds, but many users mean hours and minutes, so this form is refused.
     """
     text = value if isinstance(value, str) else ""
     days, separator, clock = text.rpartition("-")
@@ -186,7 +187,7 @@ def _lines(value: Any) -> tuple[str, ...]:
     return tuple(lines)
 
 
-#: Options of sbatch that a job script needs as it sets them.
+#: Options of sbatch that the job script sets itself, so a profile must not set them.
 _OURS = ("array", "dependency", "error", "job-name", "open-mode", "output", "signal")
 
 

@@ -1,4 +1,4 @@
-"""A copy of the code that a launched plan runs, so that editing the checkout changes nothing that is queued."""
+"""A copy of the code that a launched plan runs, so that editing the checkout does not change queued cells."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ssm_bench.catalog import benchmarks_root
 from ssm_bench.errors import UserError
 from ssm_bench.provenance import CODE_FILE, GitError, code_version, git, is_checkout
 
-#: What a run reads of the checkout.
+#: The parts of the checkout that a run reads.
 PARTS = ("packages", "kernels", "benchmarks", "results/published")
-#: What a tree without git is copied without.
+#: Patterns of files that are not copied from a source tree without git.
 NOT_COPIED = ("__pycache__", "*.egg-info", ".*", "build", "dist")
 
 
@@ -25,7 +25,7 @@ class CodeSnapshot:
 
     @property
     def paths(self) -> list[str]:
-        """The folders to import from before the installed packages; none if an installed package launched the plan."""
+        """The folders that Python must search before the installed packages; [] if nothing was copied."""
         root = benchmarks_root().parent
         sources = sorted([*root.glob("packages/*/src"), *root.glob("kernels/src")])
         return [str(self.folder / source.relative_to(root)) for source in sources]

@@ -25,7 +25,7 @@ def run_in_process(
 
     Args:
         console: where training shows its progress.
-        command: the words behind ``bench``, for the records.
+        command: the words after ``bench`` on the command line, for the records.
         on_outcome: called when a cell has ended, in the order of the plan.
     """
     outcomes = []

@@ -1,4 +1,4 @@
-"""The state of every launched cell, from the files in the run folders and squeue alone. Does not import torch."""
+"""The state of every launched cell, read from the run folders and squeue only. Does not import torch."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Job:
     """The present state of a launched cell.
 
     Attributes:
-        state: ``queued``, ``running``, ``done``, ``failed``; ``diverged``: the record says so, there is no result;
+        state: ``queued``, ``running``, ``done``, ``failed``; ``diverged``: training diverged, and the record says so;
             ``stopped``: a local launch that was interrupted; ``cancelled``.
-        slurm: its SLURM job; empty for a local launch, and if nobody knows the job.
+        slurm: its SLURM job; empty for a local launch, or if the job is unknown.
         note: why it waits, where it runs, or why it failed.
     """
 
@@ -60,9 +60,9 @@ class Job:
 
 
 def find_jobs(out: Path) -> list[Job]:
-    """Return every cell launched below ``out`` in the order of launching; of a cell that was launched again, the last.
+    """Return every cell that was launched below ``out``, in the order of launching.
 
-    A plan that is damaged is set aside, and the others are listed.
+    If a cell was launched several times, only its last launch is returned. A damaged plan is set aside.
     """
     last = {
         launched.run_folder(index): (launched, index)
@@ -88,7 +88,7 @@ def _state(launched: Launched, folder: Path, status: Status | None, job: str, qu
     if status is not None and status.state == "running" and _runs(status, queue):
         return "running", f"{status.job} {status.host}".strip()
     entry = queue.get(job)
-    # SLURM gives job numbers again; the name belongs to one launch alone.
+    # SLURM reuses job numbers; the name belongs to one launch only.
     if entry is not None and entry.name == launched.job_name:
         again = f", {status.reason}" if status is not None and status.state == "stopped" else ""
         return ("queued" if entry.waits else "running"), f"{job} {entry.reason}{again}"
@@ -124,9 +124,9 @@ def _runs(status: Status, queue: Queue) -> bool:
 
 
 def find_job(jobs: Sequence[Job], words: Sequence[str]) -> list[Job]:
-    """Return the jobs whose name, or the name of whose run folder, holds every word.
+    """Return the jobs for which every word occurs in the name of the cell or of its run folder.
 
-    Whole words come first: ``seed 1`` means seed 10 only if there is no seed 1.
+    Whole words have precedence: ``seed 1`` means seed 10 only if there is no seed 1.
     """
     texts = [(job, f"{job.name} {job.folder.name}") for job in jobs]
     whole = [job for job, text in texts if all(_holds_word(text, word) for word in words)]

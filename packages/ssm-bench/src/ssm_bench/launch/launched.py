@@ -1,9 +1,9 @@
 """A launched plan: the folder ``<out>/.launches/<id>``, which cell processes and ``bench jobs`` read.
 
 ``plan.json``  what was launched, from where, and the cells, each as the words from which it is composed again
-``code/``      the code that it runs; ``code.diff`` its uncommitted changes
+``code/``      the code that it runs; ``code.diff`` has the uncommitted changes of this code
 ``jobs.json``  the SLURM job of each submitted cell
-``cancelled``  the user ended what was unfinished
+``cancelled``  exists if the user ended the unfinished cells
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOLDER = ".launches"
 PLAN = "plan.json"
 JOBS = "jobs.json"
 CANCELLED = "cancelled"
-#: What ``bench jobs`` needs of a plan and of each of its cells, with the types; plans of other versions have it, too.
+#: Keys that ``bench jobs`` needs in a plan and in each cell, with their types. Plans of other versions have them, too.
 _PLAN_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "created": (int, float),
     "profile": (str, type(None)),
@@ -52,7 +52,7 @@ class DamagedLaunchError(RunError):
     """The plan of a launch cannot be read; the message says which file, and why.
 
     Attributes:
-        is_cut: the file is empty or not JSON, so no version of the code reads it.
+        is_cut: whether the file is empty or not JSON, so that no version of the code can read it.
     """
 
     def __init__(self, message: str, is_cut: bool) -> None:
@@ -73,7 +73,7 @@ class Launched:
         """Write the plan and a copy of the code; nothing runs yet.
 
         Args:
-            command: the words behind ``bench``, for the records.
+            command: the words after ``bench`` on the command line, for the records.
             profile: the file of the cluster profile if the plan is for SLURM.
         """
         out = out.resolve()
@@ -100,8 +100,8 @@ class Launched:
     def all(cls, out: Path) -> list[Launched]:
         """Return every launch below ``out``, the oldest first.
 
-        A plan that cannot be read is named in the log. It is set aside if it is cut; otherwise a job of another version
-        of the code may still need it.
+        A warning names each plan that cannot be read. If the file is cut, it is set aside; otherwise it stays, because
+        a job of another version of the code may still need it.
         """
         found = []
         for file in sorted((out / FOLDER).glob(f"*/{PLAN}")):
@@ -153,7 +153,7 @@ class Launched:
 
     @property
     def job_name(self) -> str:
-        """The name of all its SLURM jobs. SLURM gives a job number again after years or a reset, but no such name."""
+        """The name of all its SLURM jobs. SLURM may reuse a job number after years or a reset, but never this name."""
         return f"bench-{self.folder.name}"
 
     @property
@@ -171,7 +171,7 @@ class Launched:
         return len(self.content["cells"])
 
     def name(self, index: int) -> str:
-        """Return the name of a cell, with those of its overrides that not all cells of the launch share."""
+        """Return the name of a cell, with the overrides that only some cells of the launch have."""
         cell = self.content["cells"][index]
         return " ".join([cell["name"], *(word for word in cell["overrides"] if word not in self._shared)])
 
@@ -186,7 +186,7 @@ class Launched:
         """Compose a cell again.
 
         Raises:
-            RunError: a recipe or the file of a layer was edited since, so that the result is another cell.
+            RunError: a recipe or the file of a layer was edited after the launch, so the result is another cell.
         """
         words = self.content["cells"][index]
         try:
@@ -224,11 +224,11 @@ class Launched:
         return (self.folder / CANCELLED).exists()
 
     def discard(self) -> None:
-        """Delete the launch, of which nothing was started."""
+        """Delete a launch from which nothing was started."""
         shutil.rmtree(self.folder)
 
     def note_jobs(self, jobs: Mapping[int, str], data: str | None = None) -> None:
-        """Write the SLURM job of each submitted cell, and that of the data for which they wait."""
+        """Write the SLURM job of each submitted cell, and the job that prepares the data for them."""
         content = {"data": data, "cells": {str(index): job for index, job in jobs.items()}}
         write_atomically(self.folder / JOBS, as_json(content, indent=None))
         self.__dict__.pop("jobs", None)

@@ -13,10 +13,11 @@ from ssm_bench.launch.slurm_submit import submit
 
 
 def resubmit_failed(jobs: Sequence[Job], out: Path) -> Iterator[tuple[Job, bool]]:
-    """Submit the cells again that failed on SLURM, with the present code of the checkout.
+    """Submit the cells that failed on SLURM again, with the current code of the checkout.
 
     Yields:
-        Each failed cell, and whether it was submitted; False if another command has submitted it since, or it is done.
+        Each failed cell, and whether it was submitted. False means that another command has submitted it, or that it
+        is done.
 
     Raises:
         UserError: a recipe or a layer has changed since the launch, the profile is gone, or SLURM refuses.

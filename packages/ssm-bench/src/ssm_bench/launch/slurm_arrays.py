@@ -13,7 +13,7 @@ from ssm_bench.launch.slurm_queue import largest_array
 from ssm_bench.plan import Cell
 from ssm_bench.record import Record, find_records
 
-#: The time limit of a cell like one that ran before: this factor of its time, plus minutes to start.
+#: Time limit of a cell that is like a finished one: the time of the finished cell times a factor, plus start minutes.
 TIME_FACTOR, TIME_START = 1.5, 10
 #: Time limits are rounded up to multiples of this many minutes, so that cells of similar cost share an array.
 TIME_STEP = 30
@@ -21,13 +21,13 @@ TIME_STEP = 30
 
 @dataclass(frozen=True)
 class JobArray:
-    """Cells that ask for the same.
+    """Cells that need the same resources.
 
     Attributes:
-        nodes, devices: machines, and processes on each.
+        nodes, devices: the number of nodes, and of processes on each node.
         gpu: whether the processes use GPUs.
-        minutes: time limit; None leaves it to the cluster.
-        cells: their indices in the launch.
+        minutes: time limit; None: the default of the cluster.
+        cells: the indices of the cells in the launch.
     """
 
     nodes: int
@@ -38,7 +38,7 @@ class JobArray:
 
 
 def plan_arrays(cells: Sequence[Cell], out: Path, profile: ClusterProfile) -> list[JobArray]:
-    """Group cells by what they ask for, in arrays no larger than the cluster allows."""
+    """Group cells by the resources that they need, in arrays no larger than the cluster allows."""
     limits = _time_limits(cells, out, profile)
     groups: dict[tuple[int, int, bool, int | None], list[int]] = defaultdict(list)
     for index, (cell, minutes) in enumerate(zip(cells, limits, strict=True)):
@@ -54,7 +54,10 @@ def plan_arrays(cells: Sequence[Cell], out: Path, profile: ClusterProfile) -> li
 
 
 def _time_limits(cells: Sequence[Cell], out: Path, profile: ClusterProfile) -> list[int | None]:
-    """Return minutes for each cell: by what the same benchmark, task, model and scale took here, else the profile's."""
+    """Return the time limit of each cell in minutes.
+
+    It follows from finished runs of the same task, model, scale and overrides; without such runs it is the profile's.
+    """
     took: dict[tuple[str, ...], float] = defaultdict(float)
     for record in find_records([out])[0]:
         key = _kind(record)

@@ -1,4 +1,4 @@
-"""Ask SLURM about its jobs, and tell it to end some."""
+"""Read SLURM's queue, cancel jobs, and read the largest size of an array."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_queue() -> Queue:
     """Return this user's jobs.
 
     Raises:
-        UserError: SLURM is not there or does not answer.
+        UserError: SLURM is not installed or does not answer.
     """
     text = slurm("squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i|%T|%j|%S|%R")
     rows = [line.strip().split("|", 4) for line in text.splitlines()]
@@ -61,7 +61,7 @@ def _seconds(time: str) -> float | None:
 
 
 def cancel(job_name: str) -> None:
-    """End this user's jobs of that name, waiting or running. It is no error if there are none left."""
+    """End this user's queued and running jobs with that name. It is not an error if there are none."""
     slurm("scancel", "--quiet", f"--user={os.getuid()}", f"--name={job_name}")
 
 
@@ -69,20 +69,20 @@ def largest_array() -> int:
     """Return how many tasks the cluster allows in one array.
 
     Raises:
-        UserError: SLURM does not say.
+        UserError: SLURM does not tell the number.
     """
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"), re.MULTILINE)
     if match is None:
         raise UserError("scontrol show config does not tell MaxArraySize; set array_limit in the profile.")
-    # Its indices must be below that number.
+    # The indices of an array must be smaller than this number.
     return int(match[1])
 
 
 def check_slurm() -> None:
-    """Check that there is a SLURM to submit to.
+    """Check that SLURM is installed here.
 
     Raises:
-        UserError: there is none.
+        UserError: sbatch or srun was not found.
     """
     for command in ("sbatch", "srun"):
         if shutil.which(command) is None:
@@ -93,7 +93,7 @@ def slurm(*command: str) -> str:
     """Return what a SLURM command prints.
 
     Raises:
-        UserError: it is not there, or it failed.
+        UserError: the command was not found, failed, or took too long.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=120)

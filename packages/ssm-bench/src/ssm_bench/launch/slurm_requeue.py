@@ -1,4 +1,4 @@
-"""The end of every job script: a cell that is to be started again puts its own job back into SLURM's queue."""
+"""The end of every job script: if a cell must be started again, its job goes back into SLURM's queue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ssm_bench.training.preemption import SIGNALS
 #: it had installed its handler, or after it had removed it (a shell reports signal N as status 128 + N).
 REQUEUED_STATUSES = (AGAIN, *(128 + number for number in SIGNALS))
 
-#: Shell lines behind srun. SLURM's own ways to end a job (scancel, a requeue by hand, a failed node) end this script,
-#: too, so what they intend happens. The sleep keeps the script alive until SLURM ends it for the requeue.
+#: Shell lines after srun. If SLURM itself ends the job (scancel, a requeue by hand, a failed node), it also ends this
+#: script, so the script does not requeue the job. The sleep keeps the script alive until SLURM ends it for the requeue.
 REQUEUE = f"""\
 status=$?
 case $status in

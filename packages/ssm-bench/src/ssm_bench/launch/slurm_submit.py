@@ -39,18 +39,18 @@ def unlaunched(plan: Sequence[Cell], out: Path) -> list[Cell]:
 def submit(
     plan: Sequence[Cell], place: Place, out: Path, command: Sequence[str], profile_file: Path
 ) -> Launched | None:
-    """Submit the cells that are neither done nor launched, and return at once; None if there are no such cells.
+    """Submit the cells that are neither done nor launched, and return at once. Return None if there are no such cells.
 
     Args:
-        command: the words behind ``bench``, for the records.
+        command: the words after ``bench`` on the command line, for the records.
 
     Raises:
-        UserError: SLURM refuses, or the data of a cell cannot be had.
+        UserError: SLURM refuses a job, or the data of a cell cannot be prepared.
     """
     check_slurm()
     profile = read_profile(profile_file)
     (out / FOLDER).mkdir(parents=True, exist_ok=True)
-    # Whoever submits the same cells at the same time waits here and then finds them submitted.
+    # Another command that submits the same cells at the same time waits here, and then finds them submitted.
     with FileLock(out / FOLDER / ".lock"):
         cells = unlaunched(plan, out)
         if not cells:

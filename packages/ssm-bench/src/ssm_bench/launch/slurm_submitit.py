@@ -42,9 +42,9 @@ def submit(
     """Submit one call of ``function`` for each of the ``arguments``, several as an array, and return the job ids.
 
     Args:
-        folder: of submitit's files and the jobs' output.
-        python: what starts Python on a node; None: this interpreter.
-        parameters: of submitit's executor.
+        folder: the folder for submitit's files and the output of the jobs.
+        python: the command that starts Python on a node; None: this interpreter.
+        parameters: the parameters of submitit's executor.
 
     Raises:
         RefusedError: SLURM did not take the jobs.
@@ -78,8 +78,8 @@ def _sbatch_environment(parameters: Mapping[str, Any]) -> Iterator[None]:
     """Remove the variables that would change the job scripts, until the context ends.
 
     A process inside of a job inherits that job's SLURM_* variables, which srun in the new job would take as its
-    options. SBATCH_* variables override the options in a job script, so they are kept only for what the profile leaves
-    open.
+    options. SBATCH_* variables override the options in a job script, so they are kept only for options that the profile
+    does not set.
     """
     more = parameters.get("additional_parameters") or {}
     inside = "SLURM_JOB_ID" in os.environ

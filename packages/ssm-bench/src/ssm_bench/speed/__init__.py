@@ -1,6 +1,6 @@
 """Everything that measures time: operators, layers, training steps, generation, loaders, and the estimate of a run.
 
-``timer`` is the one timer, and :mod:`ssm_bench.memory` the one reader of peak memory.
+Only ``timer`` measures time, and only :mod:`ssm_bench.memory` measures peak memory.
 
 - ``bench kernels``: ``grid`` names the problems, ``cases`` builds them from ``operators`` and ``models``, ``measure``
   runs them, ``report`` and ``length_plot`` write them. ``profiler`` splits a training step into kinds of work.

@@ -1,4 +1,4 @@
-"""What can be measured of a problem: the contract between the cases and ``measure``."""
+"""The interface of a case: what ``measure`` can measure for a problem."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Case(ABC):
         refusals: (back end, sentence) for each back end that cannot run.
         mixes: whether each feature depends on the others. If so, the time of a few features does not tell the time of
             all of them.
-        units: how many times the work happens in one call.
+        units: number of times that one call does the work.
     """
 
     works: tuple[str, ...]
@@ -30,7 +30,7 @@ class Case(ABC):
 
     @abstractmethod
     def results(self, backend: str, *, double: bool = False) -> tuple[Tensor, ...]:
-        """Return outputs and gradients of the part of the problem on which errors are taken.
+        """Return outputs and gradients of the part of the problem on which errors are measured.
 
         Args:
             double: compute in float64.

@@ -1,4 +1,4 @@
-"""The case of a problem: random numbers, always the same ones."""
+"""Make the case of a problem, always with the same random numbers."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What a cell would do, without doing it: recipe, state of the data, parameters, and the time, measured here."""
+"""Preview a cell without running it: recipe, state of the data, parameters, and an estimate of the time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ssm_bench.speed.training_step import random_batch, step_seconds
 
 #: A forward pass takes about a third of a training step.
 EVALUATION_SHARE = 1 / 3
-#: Numbers in one measured batch on a CPU: enough to keep the cores busy, and few enough for seconds.
+#: Sequence elements of a measured batch on a CPU: enough to keep the cores busy, few enough to take only seconds.
 MEASURED_ELEMENTS = 8192
 
 
@@ -63,7 +63,7 @@ def _preview(cell: Cell, place: Place, out: Path) -> Iterator[str]:
 
 
 def _time(model: nn.Module, spec: Spec, cell: Cell, measured: str) -> str:
-    """Say how long the run would take on this machine, or why that cannot be measured."""
+    """Return a text that says how long the run would take on this machine, or why that cannot be measured."""
     recipe = cell.recipe
     try:
         seconds_a_step, device = _step(model, spec, recipe, cell.runtime.processes)
@@ -95,7 +95,7 @@ def _steps_per_epoch(spec: Spec, recipe: Recipe) -> int:
 def _step(model: nn.Module, spec: Spec, recipe: Recipe, processes: int) -> tuple[float, str]:
     """Return the seconds of a training step, and the device on which they were measured.
 
-    On a CPU a part of the batch is measured, and its time grows in proportion.
+    On a CPU only a part of the batch is measured, and its time is scaled up in proportion.
     """
     device = best_device()
     batch = recipe.trainer.batch_size // processes

@@ -19,11 +19,11 @@ _SMALL = {"B": 2, "H": 16, "N": 64, "L": 256}
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one back end of an operator.
+    """What was found about one back end of an operator.
 
     Attributes:
         operator: name of the operator.
-        backend: name of the back end; ``all`` if the operator failed before any ran.
+        backend: name of the back end; ``all`` if the operator failed before any back end ran.
         used: whether AUTO takes it.
         failed: whether it should have run and raised an error.
         state: why it is used or not, or how it failed.
@@ -68,7 +68,7 @@ def _examine(problem: Problem, device: torch.device) -> Iterator[Finding]:
         try:
             found = error(case, backend, truths)
             times = [timed(case.call(backend, "forward"), device) for _ in range(_REPEATS)]
-        except Exception as failure:  # the reader wants to know what is wrong here
+        except Exception as failure:  # the failure is a finding, too
             yield _failure(problem.name, backend, used, failure)
             continue
         state = "used" if used else f"can run; {choice.others[backend]}"

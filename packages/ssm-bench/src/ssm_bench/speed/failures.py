@@ -1,4 +1,4 @@
-"""The log of what failed while it was measured."""
+"""Write the tracebacks of failed measurements to a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write_traces(traces: Sequence[str], file: Path | None = None) -> Path:
     """Write tracebacks to a file and return it.
 
     Args:
-        file: where; None: a new file in the system's folder for temporary files.
+        file: the file; None: a new file in the system's folder for temporary files.
     """
     if file is None:
         file = Path(tempfile.mkdtemp(prefix="bench-")) / "errors.log"

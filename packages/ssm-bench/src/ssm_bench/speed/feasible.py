@@ -1,4 +1,4 @@
-"""Does a back end finish a problem in time and in memory? Judged from two small problems before it is tried."""
+"""Estimate from two small problems whether a back end has enough time and memory for a problem."""
 
 import math
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from ssm_bench.speed.treatment import treatment
 
 #: Features of the small problems if the features do not mix.
 _SMALL_H = 32
-#: Length of the larger small problem, by whether the features mix.
+#: Length of the larger of the two small problems; the key says whether the features mix.
 _SMALL_L = {True: 512, False: 1024}
-#: Share of the free memory that a problem may need; beyond it a machine is busy with its memory.
+#: Share of the free memory that a problem may need; with more, the system may have to free memory during the call.
 _SHARE = 0.5
 
 
 def why_not(problem: Problem, case: Case, backend: str, device: torch.device, bytes_a_number: int = 4) -> str | None:
-    """Return a sentence why a back end is not measured on a problem of this size, or None."""
+    """Return a sentence that says why a back end is not measured on a problem of this size, or None."""
     needed, seconds = expect(problem, case.mixes, backend, device)
     needed, free = needed * bytes_a_number / 4, free_memory(device)
     if needed > _SHARE * free:
@@ -33,7 +33,7 @@ def why_not(problem: Problem, case: Case, backend: str, device: torch.device, by
 
 
 def expect(problem: Problem, mixes: bool, backend: str, device: torch.device) -> tuple[float, float]:
-    """Return the bytes and the seconds that a problem will take, from two small ones and their growth with L."""
+    """Estimate the bytes and the seconds of a problem from two small problems and their growth with L."""
     H = problem.H if mixes else min(problem.H, _SMALL_H)
     L, layers = min(problem.L, _SMALL_L[mixes]), min(problem.layers, 1)
     found = []
@@ -43,7 +43,7 @@ def expect(problem: Problem, mixes: bool, backend: str, device: torch.device) ->
         return case.call(backend, case.works[0])
 
     if device.type == "cuda":
-        # At their first call libraries take memory that they keep and that does not grow with the problem.
+        # At their first call, libraries allocate memory that they keep and that does not grow with the problem.
         small(L)()
     for length in (max(1, L // 2), L):
         call = small(length)

@@ -1,6 +1,6 @@
 """Floating point operations of the operators in their fast real forms, and of layers.
 
-Every function returns those of the forward and of the backward pass.
+Every function returns two numbers, for the forward pass and for the backward pass.
 """
 
 import math
@@ -27,7 +27,7 @@ def cauchy(p: Problem, channels: int = 1) -> Flops:
 
 
 def long_conv(p: Problem, channels: int = 1) -> Flops:
-    """Count transforms of twice the length; the backward pass reuses those of the batch."""
+    """Count transforms of twice the length. The backward pass reuses the transforms of the batch."""
     n, batch, kernel = 2 * p.L, p.B * p.H, channels * p.H
     transforms = (2 * batch + kernel) * 2.5 * n * math.log2(n)
     return transforms + 3 * batch * n, transforms + 7 * batch * n

@@ -14,7 +14,7 @@ class Problem:
         H: features.
         N: state size (N/2 conjugate pairs).
         L: length. B, N or L is 0 if that size has no meaning for the problem.
-        layers: number of layers of a model, of SaShiMi at each scale; 0 for an operator or a layer.
+        layers: number of layers of a model (for SaShiMi at each scale); 0 for an operator or a layer.
     """
 
     name: str
@@ -51,8 +51,8 @@ _AT_SEVERAL_LENGTHS = ("vandermonde", "cauchy", "long_conv", "diagonal_scan", "s
 def grid(device: str) -> tuple[Problem, ...]:
     """Return the problems of a type of device, "cpu" or "cuda".
 
-    Training steps have the width and the length of the papers. On a GPU they have the papers' batch and layers too; on
-    a CPU, which would need a minute for such a step, batch and layers are cut.
+    Training steps have the width and the length of the papers. On a GPU they have the papers' batch and layers, too. A
+    CPU would need a minute for such a step, so there batch and layers are smaller.
     """
     # B, H, L, layers
     sizes = {

@@ -17,7 +17,7 @@ _COLUMNS = 3
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
-    """Draw as a PNG what was measured at several lengths. Return False, and write no file, if nothing was."""
+    """Draw the problems that were measured at several lengths as a PNG. If there are none, return False."""
     drawn = list(panels(rows).values())
     if not drawn:
         return False
@@ -39,7 +39,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> bool:
 
 
 def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return for each operator or layer the rows of the sizes that were measured at the most lengths, at least two."""
+    """Return, for each operator or layer, the rows of the sizes with the most lengths, if they have at least two."""
     work = {row.name: row.work for row in sorted(rows, key=lambda row: len(row.work))}  # with the backward pass if any
     families: dict[tuple[str, int, int, int], list[Row]] = defaultdict(list)
     for row in rows:
@@ -87,7 +87,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _note_gain(axes: Axes, rows: Sequence[Row]) -> None:
-    """Write how many times as fast as naive the fastest is, at the greatest length that naive reached."""
+    """Write the speedup of the fastest back end over naive, at the greatest length at which naive was measured."""
     longest = max((row.L for row in rows if not math.isnan(row.speedup)), default=0)
     best = max((row for row in rows if longest == row.L), key=lambda row: row.speedup, default=None)
     if best is not None and best.backend != "naive":

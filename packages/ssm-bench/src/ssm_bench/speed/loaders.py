@@ -1,4 +1,4 @@
-"""Does the loader keep ahead of training? ``bench data status --speed`` measures both on this machine."""
+"""Compare the speed of the loader with the speed of training, for ``bench data status --speed``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ssm_bench.speed.training_step import step_seconds
 LOADER_WORKERS = 2
 #: Seconds for which batches are read.
 SECONDS = 2.0
-#: How many times as fast as training a loader should be, so that processes that are busy otherwise do not hold it up.
+#: A loader should be this many times as fast as training, because other work may slow down its processes.
 ENOUGH = 5.0
 
 
 class LoaderSpeed(NamedTuple):
-    """Batches a second that the loader delivers, and that training on this device consumes."""
+    """Batches per second that the loader delivers, and that training on this device consumes."""
 
     loaded: float
     trained: float
@@ -37,7 +37,7 @@ class LoaderSpeed(NamedTuple):
 def loader_speed(prepared: Prepared, recipe: Recipe) -> LoaderSpeed:
     """Time the loader of the recipe's training batches, and training steps of the recipe's model on such a batch.
 
-    The batches that the loader has read ahead when the clock starts do not count. A training step is the forward and
+    Batches that the loader has read before the measurement starts are not counted. A training step is the forward and
     the backward pass, without the optimiser.
     """
     settings = recipe.trainer
@@ -59,7 +59,7 @@ def loader_speed(prepared: Prepared, recipe: Recipe) -> LoaderSpeed:
 
 
 def _batches(loader: Any) -> Iterator[Batch]:
-    """Yield the batches of one epoch after the other."""
+    """Yield batches without end, epoch after epoch."""
     for epoch in count():
         loader.batch_sampler.set_epoch(epoch)
         yield from loader

@@ -1,4 +1,4 @@
-"""Measure time, memory and error of the back ends of a problem, side by side in one process; and the ceilings."""
+"""Measure time, memory and error of the back ends of a problem in one process, and the ceilings of the device."""
 
 import statistics
 import traceback
@@ -19,9 +19,9 @@ from ssm_bench.speed.operators import FEW
 from ssm_bench.speed.own_process import peak_resident
 from ssm_bench.speed.timer import repeat
 
-#: Seconds of a call up to which the forward pass alone is measured too.
+#: If a call takes at most this many seconds, the forward pass alone is measured, too.
 _QUICK = 3.0
-#: Bytes of a training step from which the memory of a process of its own is measured too.
+#: If a training step takes more bytes than this, the memory of a separate process is measured, too.
 _LARGE = 2**30
 #: Least seconds that are spent on each back end.
 _SECONDS = 1.5
@@ -29,7 +29,7 @@ _SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What the device reaches here and now.
+    """The highest rates that were measured on the device.
 
     Attributes:
         bandwidth: bytes a second of a copy of a large tensor, read and written.
@@ -44,7 +44,7 @@ class Ceiling:
 class Row:
     """One back end on one problem.
 
-    Times are in ms, rates in 1e9 a second, shares are those of the ceilings, and nan stands for what is not known.
+    Times are in ms and rates in 1e9 per second. Shares are relative to the ceilings. A value that is unknown is nan.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Omission:
     """A back end that was not measured.
 
     Attributes:
-        sentence: why it was not.
+        sentence: why it was not measured.
         failed: whether it should have run and raised an error.
         trace: the traceback of the error, else empty.
     """
@@ -153,7 +153,7 @@ def measure_alone(
 ) -> tuple[list[Row], list[Omission]]:
     """Call :func:`measure` in a process of its own.
 
-    There no other problem has left memory to the allocator, and no error of an earlier kernel has made the GPU
+    In a new process the allocator holds no memory of other problems, and no error of an earlier kernel has made the GPU
     unusable.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:

@@ -39,7 +39,7 @@ TRAINED = {
 
 
 class ModelCase(Case):
-    """A model. ``naive`` is the same function with the same parameters, whose layers are their formulas."""
+    """A model. ``naive`` computes the same function with the same parameters; its layers are written as formulas."""
 
     backends = ("naive", "auto")
     mixes = True
@@ -55,7 +55,7 @@ class ModelCase(Case):
 class TrainingCase(ModelCase):
     """One training step of a recipe's model on random data: forward, loss, backward, optimiser, schedule.
 
-    The process keeps freed memory, as a run does. Errors are those of the outputs and of the whole gradient of a
+    The process keeps freed memory, as a run does. Errors are measured on the outputs and the whole gradient of a
     smaller model of the same kind, without dropout.
     """
 
@@ -86,8 +86,8 @@ class TrainingCase(ModelCase):
             module, x = module.double(), x if module.spec.tokens else x.double()
         outputs, loss = self._loss(module, Batch(x, y, lengths))
         gradient = torch.autograd.grad(loss, list(module.parameters()))
-        # All gradients are one vector: that of a shift or a common scale before a batch norm is zero up to rounding,
-        # so an error relative to its own size would mean nothing.
+        # All gradients are joined into one vector. The gradient of a shift or a common scale before a batch norm is
+        # zero up to rounding, so an error relative to its own size would mean nothing.
         return outputs.detach(), torch.cat([each.flatten() for each in gradient])
 
     def flops(self, work: str) -> float:
@@ -126,7 +126,7 @@ def _module(p: Problem, backend: str, *words: str) -> TrainingModule:
 class SteppingCase(ModelCase):
     """Samples of a SaShiMi's recurrence, one after another. A call is a whole cycle of its scales.
 
-    ``naive`` steps block by block, with everything that does not change between steps computed before. ``auto``
+    ``naive`` steps block by block; everything that does not change between steps is computed in advance. ``auto``
     replays the model's own stepper.
     """
 

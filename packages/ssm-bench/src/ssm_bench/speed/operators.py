@@ -20,7 +20,7 @@ from ssm_bench.speed.flops import Flops
 from ssm_bench.speed.grid import Problem
 from ssm_bench.speed.treatment import in_order
 
-#: Number of features on which errors are taken.
+#: Number of features on which errors are measured.
 FEW = 8
 
 _GLU_LAYERS: dict[str, Callable[[Problem], KernelConfig]] = {
@@ -76,7 +76,7 @@ class TensorCase(Case):
         return 3 * inputs + 2 * outputs if work == "forward+backward" else inputs + outputs
 
     def cut(self, n: int) -> "TensorCase":
-        """Return the case of the first n features, which are independent of the others; of all if they mix."""
+        """Return the case of the first n features if the features are independent, else the case of all features."""
         tensors = tuple(
             x
             if axis is None

@@ -1,4 +1,4 @@
-"""The most memory that a process of its own occupies while it does a work. As a module it is that process."""
+"""Measure the peak memory of a separate process that does one work. Run as a module, this file is that process."""
 
 import json
 import subprocess
@@ -13,10 +13,10 @@ from ssm_bench.speed.grid import Problem
 
 
 def peak_resident(problem: Problem, backend: str, work: str) -> float:
-    """Return the most bytes that a process occupies which does the work twice on the CPU, and nothing else.
+    """Return the peak memory, in bytes, of a separate process that does the work twice on the CPU and nothing else.
 
-    Python, torch and the parameters are included. The second training step has the state of the optimiser. The result
-    is nan if the system has no ``/proc``.
+    Python, torch and the parameters are included. The work runs twice because only the second training step has the
+    state of the optimiser from its beginning. The result is nan if the system has no ``/proc``.
     """
     if not LINUX_RESET.exists():
         return float("nan")

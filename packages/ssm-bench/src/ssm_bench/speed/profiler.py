@@ -14,7 +14,7 @@ from ssm_bench.speed.timer import timed
 
 #: Number of training steps under the profiler.
 STEPS = 3
-#: Number of operators that are named of each kind.
+#: Number of operators that are named for each kind.
 _LARGEST = 4
 OPTIMIZER, OURS, OTHER = "optimiser", "kernels of ours", "views, memory, Python"
 #: Kinds of torch's operators by their names; an operator has the first kind that fits.
@@ -54,9 +54,9 @@ class Part:
 def step_parts(problem: Problem, device: torch.device) -> list[Part]:
     """Return the parts of a training step, the largest first; they add up to the step.
 
-    The time of an operator does not include the operators that it calls; on a GPU it is that of its kernels. Time that
-    belongs to no operator counts as ``views, memory, Python``; on a GPU that includes waiting. The profiler lengthens
-    this part by about a microsecond a call.
+    The time of an operator does not include the operators that it calls; on a GPU it is the time of its kernels. Time
+    that belongs to no operator counts as ``views, memory, Python``; on a GPU this includes waiting. The profiler
+    lengthens this part by about a microsecond per call.
     """
     step = make_case(problem, device).call("auto", "training step")
     step()

@@ -40,7 +40,7 @@ def _processor() -> str:
 
 
 def setting(device: torch.device) -> tuple[str, ...]:
-    """Return what the figures belong to: machine, torch and precision."""
+    """Return the setting of a measurement: machine, version of torch, and precision."""
     return machine(device), f"torch {torch.__version__.split('+')[0]}", "float32"
 
 
@@ -48,7 +48,7 @@ def file_name(device: torch.device, chosen: Sequence[str]) -> str:
     """Return the name of the files without an ending, e.g. ``amd-epyc-2-threads_torch-2.14.1_float32_2026-01-31``.
 
     Args:
-        chosen: the names of the problems if not all are measured; they end the name.
+        chosen: the names of the problems if not all are measured. They are appended to the name.
     """
     words = (re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-") for word in setting(device))
     return "_".join((*words, date.today().isoformat(), *chosen))
@@ -195,7 +195,7 @@ def _share(share: float) -> str:
 
 
 def short(number: float) -> str:
-    """Return three digits, a whole number from 1000 on, and an empty text for nan."""
+    """Format a number with three digits, or as a whole number from 1000 on; nan gives an empty text."""
     if math.isnan(number):
         return ""
     return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""The one timer. Imports torch."""
+"""The only timer of the measurements. Imports torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 #: Least and greatest number of repetitions of a call.
 REPETITIONS = (5, 50)
-#: Greatest number of calls that a GPU receives at once, and the seconds that they fill.
+#: A burst of calls on a GPU: the greatest number of calls, and the seconds that they should take together.
 BURST = (20, 0.01)
 
 
@@ -37,9 +37,9 @@ def timed(call: Callable[[], object], device: torch.device, times: int = 1) -> f
 def repeat(calls: Mapping[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, list[float]]:
     """Return the times in seconds of each call. The calls take turns, so that a busy machine disturbs all alike.
 
-    A call is repeated until its times add up to ``seconds``. A short call follows a call of its own kind that is not
-    timed, because in training too the caches and the allocator have been left by the same work. On a GPU a repetition
-    of a short call is a burst of calls, so that the GPU computes while the next call is launched.
+    A call is repeated until its times add up to ``seconds``. Before each repetition of a short call, the same call runs
+    once untimed, because in training, too, the same work has run before and left its data in caches and the allocator.
+    On a GPU a repetition of a short call is a burst of calls, so that the GPU computes while the next call is launched.
     """
     bursts = {name: _burst(call, device) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -57,7 +57,7 @@ def repeat(calls: Mapping[str, Callable[[], object]], device: torch.device, seco
 
 
 def rate(call: Callable[[], object], seconds: float) -> float:
-    """Return how many times a second a call on the CPU ends, if it is made over and over for ``seconds``."""
+    """Repeat a call on the CPU for ``seconds`` and return the number of calls per second."""
     start, calls = time.perf_counter(), 0
     while (taken := time.perf_counter() - start) < seconds:
         call()

@@ -1,6 +1,6 @@
-"""How the measurements treat each back end: its place in tables, its patience, its look. Does not import torch.
+"""How the measurements treat each back end: its place in tables, time limit and color. Does not import torch.
 
-An operator may declare a back end under any name. A name that is not listed here is measured too, behind the others.
+An operator may declare a back end under any name. A name that is not listed here is measured, too, after the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TREATMENTS = {
     "keops": Treatment("KeOps", "#d98c21", patience=3.0, ours=False),
     "torch": Treatment("PyTorch, fast form", "#2166ac"),
     "cuda": Treatment("CUDA kernel", "#1b9e4b"),
-    # AUTO takes the tensor cores for bfloat16 alone; the measurements are in float32.
+    # AUTO uses the tensor cores only for bfloat16; the measurements are in float32.
     "tensor-cores": Treatment("CUDA kernel on tensor cores", "#c2307a", ours=False),
     "auto": Treatment("our layer (naive: its formula)", "#7b4ea3"),
 }
@@ -45,6 +45,6 @@ def treatment(backend: str) -> Treatment:
 
 
 def in_order(backends: list[str]) -> list[str]:
-    """Sort back ends: those of :data:`TREATMENTS` in its order, then the others in theirs."""
+    """Sort back ends: first those of :data:`TREATMENTS`, in its order; then the others, in the given order."""
     order = list(TREATMENTS)
     return sorted(backends, key=lambda each: order.index(each) if each in order else len(order))
