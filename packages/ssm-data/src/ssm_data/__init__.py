@@ -1,7 +1,7 @@
-"""The data sets of the state space benchmarks: obtain them, verify, prepare and batch them.
+"""Obtain, verify, prepare and batch the data sets of the state space benchmarks.
 
-``DATASETS`` maps names to classes of options; ``DATASETS[name](...).prepare(place)`` gives the prepared
-data and :func:`ssm_data.batches.loader` its batches. Options and status need no torch.
+``DATASETS`` maps each name to a class of options. ``DATASETS[name](...).prepare(place)`` returns the prepared data, and
+:func:`ssm_data.batches.loader` makes the loader of their batches. Options and status do not import torch.
 """
 
 from ssm_data.contract import Dataset, Place, Prepared, Spec, Status, default_cache

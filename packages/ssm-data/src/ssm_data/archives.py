@@ -1,7 +1,7 @@
 """Find original files in the user's folder, and read archives without unpacking them.
 
-Archives are read member by member, so no member can leave a trace outside. A member whose path leaves the archive, or
-that is larger than any published one, is refused.
+Archives are read member by member, and nothing is written to disk. A member is refused if its path leads out of the
+archive, or if it is larger than any published member.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from pathlib import Path, PurePosixPath
 from ssm_data.errors import DataError
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar", ".zip")
+#: Maximum size of a member, in bytes.
 MEMBER_LIMIT = 1 << 30
-ENCRYPTED = 1  # flag of a member of a zip archive
+#: Flag of an encrypted member of a zip archive.
+ENCRYPTED = 1
+#: Compression methods of zip archives that Python can read.
 READABLE_ZIP = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-# What the readers of Python raise for archives that are damaged somewhere.
+#: Exceptions that Python's readers raise for damaged archives.
 BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -51,7 +54,7 @@ def folder_with(root: Path | None, places: Iterable[str], names: Iterable[str]) 
 
 
 def archive(root: Path | None, stems: Iterable[str]) -> Path | None:
-    """Return the first archive below ``root`` that is called after one of ``stems``, or None."""
+    """Return the first archive below ``root`` whose name without its suffix is one of ``stems``, or None."""
     if root is None:
         return None
     candidates = (root / f"{stem}{suffix}" for stem in stems for suffix in ARCHIVES)
@@ -59,18 +62,18 @@ def archive(root: Path | None, stems: Iterable[str]) -> Path | None:
 
 
 def of_macos(name: str) -> bool:
-    """Tell whether macOS puts a file of this path beside those that it copies or packs: ``._x`` or ``__MACOSX/x``."""
+    """Return whether a path is metadata that macOS adds when it copies or packs files: ``._x`` or ``__MACOSX/x``."""
     parts = PurePosixPath(name).parts
     return "__MACOSX" in parts or (bool(parts) and parts[-1].startswith("._"))
 
 
 def files(root: Path, pattern: str) -> list[Path]:
-    """Return the files below ``root`` that match ``pattern``, sorted by path, without those of macOS."""
+    """Return the files below ``root`` that match ``pattern``, sorted by path, without metadata of macOS."""
     return [path for path in sorted(root.glob(pattern)) if not of_macos(path.relative_to(root).as_posix())]
 
 
 def read_folder(root: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Yield path below ``root`` and content of each file that matches ``pattern``, in the order of the paths.
+    """Yield the path below ``root`` and the content of each file that matches ``pattern``, sorted by path.
 
     Raises:
         DataError: a file cannot be read.
@@ -83,7 +86,7 @@ def content_of(path: Path) -> bytes:
     """Return the content of an original file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -95,7 +98,7 @@ def read_archive(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each file in a tar or zip archive that matches ``pattern`` (``*`` matches ``/`` too).
 
     Raises:
-        DataError: the archive is truncated, broken, encrypted or none, or holds a member that no genuine one has.
+        DataError: the file is truncated, broken, encrypted or no archive, or it holds an unsafe or too large member.
     """
     for name, _, read in _members(path, pattern):
         with _readable(path):
@@ -113,7 +116,7 @@ def archive_names(path: Path, pattern: str) -> list[str]:
 
 
 def archive_sizes(path: Path, pattern: str) -> list[tuple[str, int]]:
-    """Return names and sizes in bytes of the files in an archive that match; a tar archive is read to its end.
+    """Return name and size in bytes of each file in an archive that matches; a tar archive is read to its end.
 
     Raises:
         DataError: as :func:`read_archive`.
@@ -122,7 +125,7 @@ def archive_sizes(path: Path, pattern: str) -> list[tuple[str, int]]:
 
 
 def looks_like_a_web_page(start: bytes) -> bool:
-    """Tell whether a file that begins with ``start`` is HTML, as a server sends it that asks for a login."""
+    """Return whether a file that begins with ``start`` is HTML; a server that asks for a login sends such a page."""
     return start.lstrip()[:1] == b"<"
 
 

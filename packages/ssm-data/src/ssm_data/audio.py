@@ -1,4 +1,4 @@
-"""Sound: samples of files, cepstral coefficients, 8-bit quantisation."""
+"""Sound: decode files to samples, compute cepstral coefficients, quantise samples to 8 bits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from ssm_data.errors import DataError
 
 Quantization = Literal["mu-law", "linear"]
 MU = 255
+#: Quantised value of silence.
 SILENCE = 128
-LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz
+#: Range of the sampling rates that can be converted, in Hz.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+#: Maximum number of coefficients of the resampling filter.
 MOST_COEFFICIENTS = 20_000_000
 
 
@@ -36,7 +39,7 @@ def decode(content: bytes, name: str, rate: int) -> np.ndarray:
 
 
 def mfcc(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Return 20 cepstral coefficients of 64 log-mel bands, with a frame every 100 samples.
+    """Return 20 cepstral coefficients, computed from 64 log-mel bands, for a frame every 100 samples.
 
     Args:
         samples: (B, L) int16.
@@ -47,7 +50,7 @@ def mfcc(samples: np.ndarray, rate: int) -> np.ndarray:
     import torch
     from torchaudio.transforms import MFCC
 
-    with warnings.catch_warnings():  # some of the lowest 64 bands lie between two of 101 frequencies
+    with warnings.catch_warnings():  # some of the 64 bands lie between two of the 101 frequencies and are empty
         warnings.filterwarnings("ignore", "At least one mel filterbank")
         transform = MFCC(rate, n_mfcc=20, log_mels=True, melkwargs={"n_fft": 200, "n_mels": 64})
     waves = torch.from_numpy(samples.astype(np.float32) / 2**15)
@@ -71,7 +74,7 @@ def mono(path: Path, rate: int) -> np.ndarray:
     mean = sound.samples.mean(axis=1).astype(np.float32)
     if sound.rate == rate:
         return mean
-    # The filter has one coefficient for each pair of steps in which both rates meet: gigabytes for 44,101 Hz.
+    # The resampling filter has (sound.rate / shared) * (rate / shared) coefficients: gigabytes for 44,101 Hz.
     shared = math.gcd(sound.rate, rate)
     if not LOWEST_RATE <= sound.rate <= HIGHEST_RATE or (sound.rate // shared) * (rate // shared) > MOST_COEFFICIENTS:
         raise DataError(
@@ -82,9 +85,9 @@ def mono(path: Path, rate: int) -> np.ndarray:
 
 
 def quantize(samples: np.ndarray, kind: Quantization) -> np.ndarray:
-    """Quantise samples (L,) to 256 steps between their minimum and their maximum: (L,) uint8.
+    """Quantise samples (L,) to 256 levels between their minimum and their maximum: (L,) uint8.
 
-    ``mu-law`` has finer steps near the middle of that range. A constant becomes silence, 128.
+    The levels of ``mu-law`` are finer near the middle of that range. A constant signal becomes silence, 128.
     """
     low, high = float(samples.min()), float(samples.max())
     if low == high:

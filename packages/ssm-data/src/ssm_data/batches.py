@@ -17,19 +17,20 @@ from ssm_data.contract import Batch, Prepared
 from ssm_data.errors import DataError
 from ssm_data.splits import Endless, Stream, Window
 
+#: Number of batches whose examples are sorted by length together.
 POOL = 64
-LONGEST_SOCKET = 103  # bytes in the path of a Unix socket: 107 on Linux, 103 on macOS
+#: Maximum length of the path of a Unix socket, in bytes: 107 on Linux, 103 on macOS.
+LONGEST_SOCKET = 103
 
 
 class _Epochs(Sampler[list[Any]]):
-    """Base of both samplers: yields the batches of one epoch, each as what a split is indexed with.
+    """Base of both samplers: yield the batches of one epoch; a batch lists the indices or windows of a split.
 
-    The batches are a function of the epoch. Iterating any number of times gives the same batches: torch's loader asks
-    twice for the iterator when it starts persistent workers.
+    The batches are a function of the epoch. Every iteration gives the same batches, because torch's loader asks twice
+    for the iterator when it starts persistent workers.
 
     If several processes read the same batches, process ``rank`` of ``world_size`` gets its share of each batch: every
-    ``world_size``-th element. All shares together are the batch. A process skips a batch if nothing of it is left for
-    this process.
+    ``world_size``-th element. All shares together are the batch. A process skips a batch if its share is empty.
     """
 
     def __init__(self, batch_size: int, rank: int, world_size: int) -> None:
@@ -47,7 +48,7 @@ class _Epochs(Sampler[list[Any]]):
         self._start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives: whole, unless :meth:`start_at` chose this epoch before.
+        """Choose the epoch of the next iteration. It begins at batch 0, unless :meth:`start_at` chose this epoch.
 
         Raises:
             ValueError: the epoch is negative.
@@ -70,7 +71,7 @@ class _Epochs(Sampler[list[Any]]):
         self._start = batch
 
     def __len__(self) -> int:
-        """Number of batches in a whole epoch, even if :meth:`start_at` skips some of them."""
+        """Return the number of batches in a whole epoch, even if :meth:`start_at` skips some of them."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[list[Any]]:
@@ -82,22 +83,22 @@ class _Epochs(Sampler[list[Any]]):
 
 
 class Batches(_Epochs):
-    """Yield the numbers of the examples of each batch, as a function of (seed, epoch) alone.
+    """Yield the indices of the examples of each batch, as a function of (seed, epoch) alone.
 
     Args:
         size: number of examples.
-        batch_size: examples in a batch of all processes; the last batch may hold fewer.
+        batch_size: examples in a batch of all processes together; the last batch may hold fewer.
         shuffle: draw a new order every epoch; otherwise keep the order of the split.
         seed: seed of the shuffling.
         drop_last: leave out the last batch if it is not full.
-        lengths: length of each example. If given, examples of similar length share a batch, so that less is padded:
+        lengths: length of each example. If given, a batch holds examples of similar length, which reduces padding:
             the shuffled examples are sorted by length within pools of 64 batches, then the batches are shuffled.
-            Has an effect only with ``shuffle``.
+            ``lengths`` has an effect only with ``shuffle``.
         fresh: the split has no last example (:class:`ssm_data.splits.Endless`), and every epoch takes the next
-            ``size`` of them.
-        repeats: number of times that an epoch takes an example of a ``fresh`` split; the epoch takes so many times
-            fewer examples. The copies of example n have the numbers n, n + ``size``, n + 2 ``size``, and so on, and
-            stand as far apart in a batch as possible.
+            ``size`` examples.
+        repeats: number of times that an epoch takes an example of a ``fresh`` split; the epoch then takes
+            ``size / repeats`` different examples. The copies of example n have the indices n, n + ``size``,
+            n + 2 ``size``, and so on, and are placed as far apart in a batch as possible.
         rank, world_size: this process, and the number of processes that share each batch.
     """
 
@@ -152,7 +153,7 @@ class Batches(_Epochs):
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _repeated(self, order: np.ndarray) -> np.ndarray:
-        """Return the numbers of the first examples of an order, each ``repeats`` times."""
+        """Return the indices of the first examples of an order, each of them ``repeats`` times."""
         place = np.arange(self.size)
         example, copy = np.divmod(place, self.repeats)
         return (order[example] + self.size * copy)[np.lexsort((copy, place // self.batch_size))]
@@ -165,15 +166,15 @@ class Batches(_Epochs):
 
 
 class Windows(_Epochs):
-    """Yield the windows of a stream, batch by batch: the stream is cut into ``batch_size`` rows, read side by side.
+    """Yield the windows of a stream, batch by batch. The stream is cut into ``batch_size`` rows, read in parallel.
 
     In training all rows have the same length, the rest of the stream is left out, and every epoch rolls each row by an
-    offset that is a function of (seed, epoch). In evaluation each row begins with the last token of the row before, so
-    that every token but the first is a target exactly once, for any batch size; the last rows may be shorter.
+    offset that is a function of (seed, epoch). In evaluation each row begins with the last token of the previous row.
+    Every token except the first is therefore a target exactly once, for any batch size. The last rows may be shorter.
 
     Args:
         stream: the split to read.
-        batch_size: number of rows of all processes.
+        batch_size: number of rows of all processes together.
         roll: cut and roll the rows as for training.
         seed: seed of the offsets.
         drop_last: leave out the last window of the rows if it is shorter than the others.
@@ -228,7 +229,7 @@ class Windows(_Epochs):
 
 
 def _check_sockets() -> None:
-    """Check that the sockets by which workers hand over tensors can be made; torch would wait for ever without them.
+    """Check that the sockets by which workers send tensors can be created; without them torch would wait forever.
 
     Raises:
         DataError: the folder for temporary files cannot be used, or its path is too long.
@@ -276,7 +277,7 @@ def loader(
 
     Raises:
         ValueError: the sizes and the number of processes do not fit together.
-        DataError: TMPDIR is no place for the sockets of the workers.
+        DataError: the sockets of the workers cannot be created in TMPDIR.
     """
     if workers:
         _check_sockets()

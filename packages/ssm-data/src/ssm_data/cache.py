@@ -1,8 +1,8 @@
-"""Store prepared arrays on disk: whole or not at all, locked, with checksums, memory-mapped.
+"""Store prepared arrays on disk: atomically, under a lock, with checksums; open them memory-mapped.
 
-An entry is a folder of ``.npy`` files and a ``meta.json`` with the size and SHA-256 of each. It is built
-beside its place under a lock and renamed when complete, so a killed preparation leaves nothing behind
-that could be taken for data, and of two preparations at once the second finds the work done.
+An entry is a folder of ``.npy`` files and a ``meta.json`` with the size and SHA-256 of each file. It is built in a
+temporary folder beside its final path, under a lock, and renamed when it is complete. A killed preparation therefore
+leaves no incomplete entry. If two processes prepare the same entry, the second one waits and finds it complete.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from filelock import FileLock
 
 from ssm_data.errors import DataError
 
-DIGEST_FORMAT = 3  # part of every fingerprint in every record of a run: it never changes
+#: Part of every fingerprint in every record of a run; it must never change.
+DIGEST_FORMAT = 3
 META = "meta.json"
 #: Arrays up to this many bytes are compared with their checksum whenever they are opened.
 SMALL = 2**20
-# What numpy raises for an array file whose header is damaged.
+#: Exceptions that numpy raises for an array file whose header is damaged.
 DAMAGED = (
     OSError,
     ValueError,
@@ -40,7 +41,8 @@ DAMAGED = (
     MemoryError,
     tokenize.TokenError,
 )
-CHECKSUMS = ".sha256"  # suffix of files that tell where an entry comes from; they are no part of its contents
+#: Suffix of files that record the origin of an entry; they are not part of its contents.
+CHECKSUMS = ".sha256"
 
 
 def digest(value: Any, number: int = DIGEST_FORMAT) -> str:
@@ -60,7 +62,7 @@ class Entry:
     """A complete entry.
 
     Attributes:
-        meta: what its writer noted.
+        meta: notes of the writer.
         files: size and SHA-256 of each file, by name.
     """
 
@@ -70,7 +72,7 @@ class Entry:
 
     @cached_property
     def size(self) -> int:
-        """Return the bytes on disk."""
+        """Return the size on disk, in bytes."""
         return sum(size for size, _ in self.files.values())
 
     @cached_property
@@ -89,7 +91,7 @@ class Entry:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except DAMAGED as error:
             raise self._damaged(path, f" ({error})") from error
-        # Large arrays are only compared by verify(), because reading them takes long.
+        # Only verify() compares large arrays, because reading them takes long.
         if path.stat().st_size <= SMALL and checksum(path) != self.files[path.name][1]:
             raise self._damaged(path, ": its checksum differs")
         return values
@@ -98,7 +100,7 @@ class Entry:
         return DataError(f"{path} is damaged{how}; delete the folder {self.folder} and prepare the data again.")
 
     def verify(self) -> list[str]:
-        """Read all files; return a sentence for each that is not what was written."""
+        """Read all files; return a sentence for each file that differs from what was written."""
         return [
             f"{self.folder / name} does not have its recorded checksum; "
             f"delete the folder {self.folder} and prepare the data again."
@@ -117,21 +119,21 @@ class Writer:
     def array(self, name: str, values: np.ndarray) -> None:
         """Store an array."""
         with (self.folder / f"{name}.npy").open("wb") as file:
-            # Given a file, numpy would write past Python, and a full disk would raise an error without a name.
+            # numpy writes to a real file without Python's file object; on a full disk its error names no file.
             np.save(SimpleNamespace(write=file.write), values, allow_pickle=False)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
-        """Create an array on disk, to be filled piece by piece."""
+        """Create an array on disk that the caller fills piece by piece."""
         path = self.folder / f"{name}.npy"
         values = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk raises here, and does not kill the process later
+        if hasattr(os, "posix_fallocate"):  # on a full disk this raises; otherwise the process would be killed later
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return values
 
 
 def find(folder: Path) -> Entry | None:
-    """Return the entry at ``folder`` if it is complete, else None; compare sizes, but do not read contents."""
+    """Return the entry at ``folder`` if it is complete, else None; compare file sizes, but do not read the arrays."""
     try:
         stored = json.loads((folder / META).read_text())
         files = {name: (int(size), str(sha)) for name, (size, sha) in stored["files"].items()}
@@ -168,7 +170,7 @@ def build(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) ->
 
 def _build_locked(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) -> Entry:
     partial = folder.with_name(f"{folder.name}.partial")
-    _remove(partial)  # of a preparation that was killed
+    _remove(partial)  # a killed preparation may have left it
     partial.mkdir()
     try:
         writer = Writer(partial)

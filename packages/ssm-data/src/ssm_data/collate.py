@@ -1,4 +1,4 @@
-"""Join examples to a batch of tensors; the processes of :mod:`ssm_data.batches` that read examples call it."""
+"""Join examples to a batch of tensors; the loader of :mod:`ssm_data.batches` calls this in its workers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 
 from ssm_data.contract import Batch, Spec
 
-NO_TARGET = -100  # torch's cross entropy leaves such targets out
+#: Class of positions without a target; torch's cross entropy ignores it.
+NO_TARGET = -100
 
 
 def collate(examples: Sequence[Any], spec: Spec) -> Batch:
-    """Join examples of one split to a batch as the spec describes it; pad tokens on the right with 0."""
+    """Join examples of one split to the batch that the spec describes; pad tokens on the right with 0."""
     targets = [example[-1] for example in examples]
     if spec.target == "class" and spec.l_output:
         y = torch.from_numpy(padded(targets, NO_TARGET))

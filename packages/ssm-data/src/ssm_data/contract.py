@@ -1,4 +1,4 @@
-"""What every data set is, and what a harness may rely on.
+"""Interface of the data sets: the classes that every data set and every harness uses.
 
 A :class:`Dataset` is a frozen set of options. ``prepare`` turns it into a :class:`Prepared`: arrays on
 disk, memory-mapped, cut into splits that depend on a seed and never on the order of a directory.
@@ -31,24 +31,25 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model must know of a data set.
+    """Properties of a data set that a model needs.
 
     Attributes:
-        tokens: the input consists of integer tokens; otherwise of real channels.
+        tokens: the input consists of integer tokens; otherwise it consists of real channels.
         d_input: vocabulary size, or number of channels.
-        d_output: number of classes, or of real numbers in a target.
+        d_output: number of classes, or number of real numbers in a target.
         target: what a model predicts: a ``class``, real numbers (``value``), or ``labels``: yes (1) or no (0) for each
             output.
-        l_max: no sequence is longer.
+        l_max: maximum length of a sequence.
         l_output: 0 if a sequence has one target; otherwise its last ``l_output`` positions have one target each.
         lengths: batches carry lengths, because sequences differ in length.
         pair: an example is two sequences (retrieval).
-        stream: each row of a batch continues the same row of the batch before, so that a model may carry its state;
-            every epoch starts anew.
-        metric: ``accuracy``, ``perplexity``, ``bits`` (for each token, to base 2) or ``mse``.
-        chance: metric of the best constant guess on the test split.
+        stream: each row of a batch continues the same row of the previous batch, so that a model can carry its state;
+            the state must not be carried into the next epoch.
+        metric: ``accuracy``, ``perplexity``, ``bits`` (cross entropy of a token, to base 2) or ``mse``.
+        chance: metric of the best constant prediction on the test split.
         sizes: number of examples in each split; number of predicted tokens if the data are a stream.
-        fingerprint: hash of the prepared arrays and of what each split takes of them; empty if nothing is prepared.
+        fingerprint: hash of the prepared arrays and of the examples that each split selects; empty if the data are not
+            prepared.
         axes: sizes of (height, width) or (frames, height, width) of images and videos, with ``l_max`` positions in all;
             empty if an input is a sequence.
     """
@@ -71,7 +72,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Place:
-    """Two folders: the user's original files (if there are any), and the root of prepared caches."""
+    """Two folders: ``data`` holds the user's original files (None: there are none), ``cache`` the prepared arrays."""
 
     data: Path | None
     cache: Path
@@ -88,7 +89,7 @@ class Status:
 
     Attributes:
         state: ``ready``, ``preparable``, or ``missing``.
-        sentence: what is there, what preparation would do, or what is missing and how to get it.
+        sentence: where the prepared data are, what preparation would do, or what is missing and how to get it.
         size: bytes on disk: measured if the state is ``ready``, otherwise estimated; None if unknown.
     """
 
@@ -104,8 +105,8 @@ class Batch(NamedTuple):
         x: tokens (B, L) int64, or real numbers (B, L, d_input) float32; images and videos are (B, *axes, d_input). For
             pairs ``x`` is (2B, L): all first members, then all second members.
         y: classes (B,) int64, or their probabilities (B, d_output) float32 if training images are mixed; values or
-            labels (B, d_output) float32. If positions have targets: classes (B, l_output) with -100 for none, or values
-            (B, l_output, d_output).
+            labels (B, d_output) float32. If positions have targets: classes (B, l_output), with -100 for a position
+            without a target, or values (B, l_output, d_output).
         lengths: (B,) int64, for pairs (2B,); None if all sequences have the same length.
     """
 
@@ -119,11 +120,11 @@ class Prepared:
     """A data set that is ready to be read.
 
     Attributes:
-        spec: what a model must know of it.
+        spec: properties of the data set that a model needs.
         splits: the map-style data sets ``train``, ``val`` and ``test``.
-        classes: names of the classes, or of the attributes, for people.
-        symbols: what each token stands for, for people.
-        writing: how the symbols read: as ``characters``, as ``bytes`` of UTF-8, as ``words``, or as a nested
+        classes: names of the classes or of the attributes, for display.
+        symbols: symbol of each token, for display.
+        writing: kind of text that the symbols form: ``characters``, ``bytes`` of UTF-8, ``words``, or a nested
             ``expression``.
     """
 
@@ -144,8 +145,8 @@ class Prepared:
     def downsampled(self, rate: int) -> Prepared:
         """Return the same data with ``rate`` times fewer samples along each axis.
 
-        Signals are not filtered before, images are. A model can so be trained or tested at another sampling rate or
-        resolution; it must be told ``rate``.
+        Images are low-pass filtered before; signals are not. Use this to train or test a model at another sampling rate
+        or resolution; the model must be given ``rate``.
 
         Raises:
             ValueError: the examples are neither signals nor images, or the rate is below 1.
@@ -165,15 +166,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a data set would be prepared at a place. It is found without network and without heavy work.
+    """How a data set would be prepared at a place. Finding this needs neither the network nor heavy work.
 
     Attributes:
-        key: everything that decides the prepared arrays; it names the cache entry.
+        key: everything that determines the prepared arrays; its digest is the name of the cache entry.
         write: fills the cache entry; its arguments are the writer and whether to draw progress bars.
         sentence: what ``write`` will do.
         size: estimated bytes on disk, or None.
-        missing: why ``write`` cannot be called, in a sentence; empty if it can.
-        warning: what the user must know of data that can be prepared, in a sentence without its full stop.
+        missing: a sentence that says why ``write`` cannot be called; empty if it can.
+        warning: a sentence without a full stop that warns the user about data that can be prepared; may be empty.
         originals: the files and folders that ``write`` reads; some may not exist yet.
     """
 
@@ -188,9 +189,9 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
-    """Options of a data set; the defaults are the published ones.
+    """Options of a data set; the defaults are the published values.
 
-    A number among the options declares its range (:class:`ssm_data.options.Range`); a value outside raises ValueError.
+    Numeric options declare their range (:class:`ssm_data.options.Range`); a value outside raises ValueError.
 
     Args:
         miniature: generate a tiny data set of the same kind, for trying a pipeline offline.
@@ -199,7 +200,7 @@ class Dataset(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    # Raise it in a class if its prepared arrays change under the same options; the other data sets stay prepared.
+    #: Increase this in a class if its prepared arrays change with the same options; other data sets stay prepared.
     cache_format: ClassVar[int] = 3
 
     miniature: bool = False
@@ -215,19 +216,20 @@ class Dataset(ABC):
 
     @abstractmethod
     def expected(self) -> Spec:
-        """Return the spec that :meth:`prepare` gives with these options, without touching any file.
+        """Return the spec that :meth:`prepare` gives with these options, without reading any file.
 
-        The fingerprint is empty. These fields may differ from those of the prepared data:
+        The fingerprint is empty. These fields may differ from the fields of the prepared data:
 
-        - ``chance`` is that of the whole published test split. It is approximate with ``limit``, for generated data,
-          for miniatures, and for ``sc35``, ``sc10`` and ``hmdb51``, and NaN if only the original files tell it.
-        - ``d_input`` of a vocabulary that is made of the data is that of the default options.
-        - ``sizes`` of data whose number of examples only the original files tell (``audio-folder``, ``beethoven``,
-          ``youtubemix``: 0; ``bidmc``, ``sc10``, ``hmdb51``: approximate).
+        - ``chance`` is the value of the whole published test split. It is approximate with ``limit``, for generated
+          data, for miniatures, and for ``sc35``, ``sc10`` and ``hmdb51``. It is NaN if it must be measured on the
+          original files.
+        - ``d_input`` is the value of the default options if the vocabulary is built from the data.
+        - ``sizes`` are unknown if the number of examples must be read from the original files: they are 0 for
+          ``audio-folder``, ``beethoven`` and ``youtubemix``, and approximate for ``bidmc``, ``sc10`` and ``hmdb51``.
         """
 
     def status(self, place: Place) -> Status:
-        """Say what is there and what :meth:`prepare` would do. Read little, and nothing from the network."""
+        """Return what is prepared and what :meth:`prepare` would do. Read little, and use no network."""
         try:
             preparation = self._planned(place)
         except DataError as error:
@@ -241,11 +243,10 @@ class Dataset(ABC):
         return Status("preparable", f"{preparation.sentence}{also}", preparation.size)
 
     def prepare(self, place: Place, progress: bool = True) -> Prepared:
-        """Obtain, verify and convert the data unless they are prepared already, and open them.
+        """Obtain, verify and convert the data unless they are already prepared, and open them.
 
-        This is the only step that may use the network. It is safe to repeat, and to run many times at once. A
-        :class:`DataWarning` says what the user must know, for example that data are generated although a folder of
-        originals was named.
+        Only this method may use the network. It is safe to call it again, and in many processes at once. It issues a
+        :class:`DataWarning` if, for example, data are generated although a folder of original files was named.
 
         Raises:
             DataError: a source is missing, broken or not the published one.
@@ -283,7 +284,7 @@ class Dataset(ABC):
         """Return the preparation at a place.
 
         Raises:
-            DataError: a file or folder that decides it cannot be read.
+            DataError: a file or folder that must be looked at cannot be read.
         """
         try:
             return self._preparation(place)
@@ -301,7 +302,7 @@ class Dataset(ABC):
         return {split: min(limit.get(split, size), size) for split, size in sizes.items()}
 
     def _subset(self, split: str, size: int) -> np.ndarray:
-        """Return the numbers of the seeded subset of a split that ``limit`` asks for, ascending; or all numbers."""
+        """Return the ascending indices of the seeded subset that ``limit`` asks for, or all indices of the split."""
         wanted = (self.limit or {}).get(split, size)
         if wanted >= size:
             return np.arange(size)
@@ -324,7 +325,7 @@ class Dataset(ABC):
 
         Args:
             sizes: sizes of the whole splits; ``limit`` cuts them here.
-            l_max, axes: size of an input; give one of them.
+            l_max, axes: size of an input; give exactly one of the two.
         """
         return Spec(
             tokens=tokens,
@@ -353,11 +354,11 @@ class Dataset(ABC):
         writing: Literal["", "characters", "expression"] = "",
         view: Mapping[str, Any] | None = None,
     ) -> Prepared:
-        """Return opened splits of a classification task with the expected spec and what is measured.
+        """Return opened splits of a classification task, with the expected spec and its measured fields filled in.
 
         Args:
-            d_input: vocabulary size, if it is made of the data.
-            view: options that decide how the stored arrays are read; they become part of the fingerprint.
+            d_input: vocabulary size, if the vocabulary is built from the data.
+            view: options that determine how the stored arrays are read; they become part of the fingerprint.
         """
         spec = self.expected()
         for split in splits.values():
@@ -380,7 +381,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def _preparation(self, place: Place) -> Preparation:
-        """Say how the data would be prepared at a place: without network, without heavy work."""
+        """Return how the data would be prepared at a place; use no network and do no heavy work."""
 
     @abstractmethod
     def _open(self, entry: cache.Entry) -> Prepared:
@@ -388,7 +389,7 @@ class Dataset(ABC):
 
 
 def _check_labels(entry: cache.Entry, split: Labelled, spec: Spec) -> None:
-    """Check that the classes of a split exist, because a damaged file of the right size opens without an error.
+    """Check that the classes of a split are in range: a damaged file of the right size opens without an error.
 
     Raises:
         DataError: the prepared data are damaged.

@@ -1,6 +1,6 @@
 """Get original files from the network, and compare them with their published checksums.
 
-The URL, the size and the checksum of a download stand in the file of its data set, as :class:`Published`.
+The module of each data set defines the URL, the size and the checksum of its downloads, as :class:`Published`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from ssm_data.archives import looks_like_a_web_page
 from ssm_data.cache import checksum
 from ssm_data.errors import DataError
 
+#: Seconds that a server may take to answer.
 TIMEOUT = 30
+#: Bytes that are read at once.
 CHUNK = 1 << 20
 
 Found = TypeVar("Found")
@@ -34,8 +36,8 @@ class Published:
     """A file as its authors publish it.
 
     Attributes:
-        size: in bytes.
-        digest: its MD5 or SHA-256 in hexadecimal digits.
+        size: size in bytes.
+        digest: MD5 or SHA-256 in hexadecimal digits.
     """
 
     url: str
@@ -52,10 +54,10 @@ class Published:
 
 
 def download(source: Published, folder: Path, progress: bool) -> Path:
-    """Download a file into ``folder`` and verify its checksum; continue where a broken download stopped.
+    """Download a file into ``folder`` and verify its checksum; resume an interrupted download.
 
     Raises:
-        DataError: no connection, or the file is not the published one.
+        DataError: there is no connection, or the file is not the published one.
     """
     target = folder / source.name
     partial = folder / f"{source.name}.partial"
@@ -88,7 +90,7 @@ def _fetch(source: Published, partial: Path, progress: bool) -> None:
     columns: tuple[Any, ...] = (TextColumn(source.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with ExitStack() as stack:
         reply = stack.enter_context(urllib.request.urlopen(request, timeout=TIMEOUT))
-        if reply.status != 206:  # the server sends it from the start
+        if reply.status != 206:  # the server sends the file from its beginning
             have = 0
         file = stack.enter_context(partial.open("ab" if have else "wb"))
         bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not progress))
@@ -115,7 +117,7 @@ def hub(repository: str, split: str, columns: Sequence[str], configuration: str 
     import datasets
 
     try:
-        if not datasets.config.HF_HUB_OFFLINE:  # its own client would try for a long time
+        if not datasets.config.HF_HUB_OFFLINE:  # the hub's own client would retry for a long time
             _reach(datasets.config.HF_ENDPOINT)
         rows = datasets.load_dataset(repository, configuration, split=split)
     except Exception as error:  # the client passes on the errors of its HTTP library, which have no common base
@@ -127,10 +129,10 @@ def hub(repository: str, split: str, columns: Sequence[str], configuration: str 
 
 
 def _reach(url: str) -> None:
-    """Check that a server answers; any answer will do.
+    """Check that a server answers; an error status is an answer too.
 
     Raises:
-        URLError: nothing answers.
+        URLError: the server does not answer.
     """
     with contextlib.suppress(urllib.error.HTTPError):
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT).close()
@@ -140,7 +142,8 @@ def first_of(attempts: Iterable[Callable[[], Found]], how_to: str) -> Found:
     """Return the result of the first attempt that succeeds.
 
     Raises:
-        DataError: no attempt did; the message says why each failed, and ends with ``how_to`` get the data by hand.
+        DataError: all attempts failed. The message says why each one failed, and ends with ``how_to``, which says how
+            to get the data by hand.
     """
     reasons = []
     for attempt in attempts:

@@ -6,4 +6,4 @@ class DataError(Exception):
 
 
 class DataWarning(UserWarning):
-    """Data can be used, but may not be what the user takes them for; the message is a sentence."""
+    """Data can be used, but may differ from what the user expects; the message is a sentence."""

@@ -1,4 +1,4 @@
-"""Ranges of the options of data sets: declared beside each option, checked in one place."""
+"""Ranges of the options of data sets: each option declares its range, and :func:`check` checks all of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-MOST_STEPS = 10_000_000  # longest sequence, or largest vocabulary, that an option may ask for
+#: Maximum sequence length and maximum vocabulary size that an option may ask for.
+MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
 class Range:
-    """Values that a number may have; a field gives it as ``Annotated[int, Range(1)]``.
+    """Range of values of a numeric field; a field declares it as ``Annotated[int, Range(1)]``.
 
     Attributes:
-        least, most: smallest and largest value, both allowed.
-        above, below: bounds that are not allowed themselves.
+        least, most: inclusive bounds.
+        above, below: exclusive bounds.
     """
 
     least: float = -math.inf
@@ -40,14 +41,15 @@ class Range:
 
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 Length = Annotated[int, Range(1, MOST_STEPS)]
-TextLength = Annotated[int, Range(2, MOST_STEPS)]  # a symbol and the end symbol
+#: Length of a text; the minimum is one symbol and the end symbol.
+TextLength = Annotated[int, Range(2, MOST_STEPS)]
 Side = Annotated[int, Range(1, 4096)]
 
 
 def check(options: Any) -> None:
     """Check every field of an options dataclass against its type and its range.
 
-    Numbers must be finite and lie in the :class:`Range` of their field; a ``Literal`` must be one of its values.
+    A number must be finite and lie in the :class:`Range` of its field; a ``Literal`` must have one of its values.
 
     Raises:
         ValueError: a value is out of range or has another type.
@@ -65,7 +67,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _fault(value: Any, hint: Any) -> str | None:
-    """Return what the value must be, or None if it is so."""
+    """Return a description of the allowed values, or None if the value is allowed."""
     if get_origin(hint) is Literal:
         allowed = get_args(hint)
         right = any(type(value) is type(each) and value == each for each in allowed)

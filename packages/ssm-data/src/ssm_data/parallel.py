@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+#: Up to this many jobs run in the calling process.
 FEW = 3
 
 Job = TypeVar("Job")
@@ -29,10 +30,10 @@ def mapped(
     title: str,
     progress: bool,
 ) -> Iterator[Result]:
-    """Yield ``work(job)`` for each job, in order, computed on all cores.
+    """Yield ``work(job)`` for each job, in order; compute them on all cores.
 
-    A few jobs run in this process. More start fresh interpreters, because forking a process that runs
-    threads, as one that has imported torch does, may hang; ``work`` must be importable.
+    At most ``FEW`` jobs run in this process. More jobs run in new interpreters: forking may hang if the process runs
+    threads, as it does after importing torch. Therefore ``work`` must be importable.
     """
     processes = min(cores(), len(jobs))
     if processes == 1 or len(jobs) <= FEW:

@@ -1,7 +1,7 @@
 """Compare genuine files with the published facts: ``python -m ssm_data.published_data_facts FOLDER``.
 
-Writes a table in Markdown to standard output, of all that the folder holds, and exits with 1 if a fact is not
-met. Of releases that are there in part only their files are read.
+The program writes a table in Markdown to standard output, for all data sets that the folder holds. It exits with 1 if a
+fact differs. If only a part of a release is there, only the files of this part are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ the files of this part have been read.
 
 
 class Fact(NamedTuple):
-    """What was found, and what is published (None if nothing is)."""
+    """A property of genuine files: its published value (None if there is none), and the value that was found."""
 
     name: str
     published: Any
@@ -43,14 +43,18 @@ class Fact(NamedTuple):
         return self.published is None or self.published == self.found
 
 
+#: Yields the facts of one data set at a place.
 Check = Callable[[Place], Iterator[Fact]]
 
 
 def image(name: str, sizes: list[int], test: list[int], mean: list[float], white: int, digits: int) -> Check:
-    """Return the check of a data set of pixels: sizes, classes, and the mean of each channel.
+    """Return the check of a data set of pixels; it compares sizes, classes, and the mean of each channel.
+
+    The published values are ``sizes`` of the splits, number of examples of each class in the ``test`` split, and
+    ``mean`` of each channel.
 
     Args:
-        white: value of the whitest pixel in the published mean.
+        white: value of a white pixel in the units of the published mean.
         digits: decimal digits of the published mean.
     """
 
@@ -191,7 +195,7 @@ def _at(place: Place, name: str) -> Path:
 
 
 def main(folder: Path) -> int:
-    """Print the table of a folder; return 1 if a fact is not met, else 0."""
+    """Print the table of a folder; return 1 if a fact differs from its published value, else 0."""
     status = 0
     print(TITLE.format(today=f"{date.today():%Y-%m-%d}"))
     with TemporaryDirectory() as cache:

@@ -1,7 +1,8 @@
-"""RandAugment as the recipes for ImageNet use it: random operations on an image, made of torchvision's.
+"""RandAugment as the recipes for ImageNet use it: random operations on an image, built from torchvision's functions.
 
-Operations and magnitudes are those that the recipes' code calls ``inc1``. torchvision's own class has others: it may do
-nothing and always does what it draws, keeps four bits at least, inverts nothing, and fills with black.
+The operations and magnitudes are called ``inc1`` in the code of the recipes. torchvision's own RandAugment differs: it
+has an identity operation, it always applies an operation that it draws, ``posterize`` keeps at least four bits, there
+is no ``invert``, and it fills with black by default.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-LEVELS = 10  # magnitudes of the recipes are tenths of the strongest
+#: Maximum magnitude; the recipes count magnitudes in tenths of the strongest one.
+LEVELS = 10
 
 
 def moved(
@@ -25,7 +27,14 @@ def moved(
     slopes: tuple[float, float] = (0.0, 0.0),
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Rotate pixels about the middle (in degrees), shear them from the corner, or shift them (by shares)."""
+    """Rotate pixels about the image centre, shear them from the corner, or shift them.
+
+    Args:
+        fill: value of each channel for pixels that are moved in from outside.
+        angle: in degrees.
+        slopes: horizontal and vertical slope of the shear.
+        shift: horizontal and vertical shift, as shares of width and height.
+    """
     height, width = x.shape[-2:]
     return functional.affine(
         x,
@@ -39,6 +48,8 @@ def moved(
     )
 
 
+#: Operations by name; each maps pixels (..., C, h, w) uint8, a magnitude m from -1 to 1, and the fill values to pixels.
+#: Some operations ignore the magnitude or its sign.
 OPERATIONS: dict[str, Callable[[Tensor, float, Sequence[float]], Tensor]] = {
     "autocontrast": lambda x, m, fill: functional.autocontrast(x),
     "equalize": lambda x, m, fill: functional.equalize(x),
@@ -56,20 +67,19 @@ OPERATIONS: dict[str, Callable[[Tensor, float, Sequence[float]], Tensor]] = {
     "translate x": lambda x, m, fill: moved(x, fill, shift=(0.45 * m, 0.0)),
     "translate y": lambda x, m, fill: moved(x, fill, shift=(0.0, 0.45 * m)),
 }
-"""Of pixels (..., C, h, w) uint8, at a magnitude from -1 to 1; some do not depend on it, or on its sign."""
 
 
 class RandAugment(torch.nn.Module):
-    """Draw operations, and carry out each with probability 1/2 at a random magnitude of at most 10.
+    """Draw operations, and apply each with probability 1/2 at a random magnitude of at most 10.
 
-    Cubuk et al., "RandAugment" (arXiv:1909.13719), in the form of the recipes; they move pixels by bilinear or bicubic
-    interpolation, here by the first alone.
+    The method is by Cubuk et al., "RandAugment" (arXiv:1909.13719), with the changes of the recipes. The recipes draw
+    bilinear or bicubic interpolation for moved pixels; this class always uses bilinear interpolation.
 
     Args:
-        operations: how many are drawn.
-        magnitude: 0 to 10.
-        spread: its deviation.
-        fill: level of each channel, 0 to 255, for pixels that are moved in from outside.
+        operations: number of operations that are drawn for an image.
+        magnitude: mean magnitude, 0 to 10.
+        spread: standard deviation of the magnitude.
+        fill: value of each channel, 0 to 255, for pixels that are moved in from outside.
     """
 
     def __init__(self, operations: int, magnitude: float, spread: float, fill: Sequence[float]) -> None:

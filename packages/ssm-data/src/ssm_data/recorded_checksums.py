@@ -1,4 +1,7 @@
-"""Record and compare the checksums of the original files of a cache entry, in the format of sha256sum."""
+"""Record and compare the checksums of the original files from which a cache entry was prepared.
+
+The record is a file of the entry in the format of sha256sum.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ NAME = f"originals{CHECKSUMS}"
 
 
 def record(folder: Path, originals: Iterable[Path], progress: bool) -> None:
-    """Write the checksums of files, and of all files in folders, to an entry that is being built."""
+    """Write the checksums of the originals to the entry that is being built; of a folder, take all files in it."""
     files = [file for path in originals for file in _files(path)]
     if not files:
         return
@@ -22,9 +25,9 @@ def record(folder: Path, originals: Iterable[Path], progress: bool) -> None:
 
 
 def verify(folder: Path, progress: bool) -> list[str]:
-    """Return a sentence for each original that is not what it was when the entry was prepared.
+    """Return a sentence for each original file that is missing or has changed since the entry was prepared.
 
-    If none of the originals is there any more, this is no fault: the entry does not need them.
+    If all original files are missing, return an empty list: the entry does not need them.
     """
     path = folder / NAME
     if not path.exists():

@@ -1,6 +1,6 @@
-"""Draw an example for people: ``show`` to a terminal, ``save`` to a PNG file; ``bench data show`` calls both.
+"""Draw an example: ``show`` draws it to a terminal, ``save`` to a PNG file; ``bench data show`` calls both.
 
-An example becomes parts (texts, a tree, images, curves), and each renderer knows these four.
+An example is converted to parts of four kinds (texts, trees, images, curves), and both functions can draw each kind.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ from ssm_data.contract import Prepared
 from ssm_data.splits import Clips, Generated, Pixels, Stream, Window
 from ssm_data.vocabulary import SPECIALS
 
-Source = Any  # a split of any kind
+#: A split of any kind.
+Source = Any
+#: Characters that draw pixels in a terminal, from dark to bright.
 SHADES = " .:-=+*#%@"
-LONGEST = 1500  # characters of a text that are shown
-LEAVES = 12  # lines of one operator in a terminal
+#: Maximum number of tokens of a text that are shown.
+LONGEST = 1500
+#: Maximum number of lines below one operator in a terminal.
+LEAVES = 12
+#: Number of frames of a video that are shown.
 SHOWN_FRAMES = 6
-COLUMNS, ROWS = 72, 9  # of a curve in a terminal
+#: Size of a curve in a terminal, in characters.
+COLUMNS, ROWS = 72, 9
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Raster:
-    """An image (h, w, 1 or 3) in [0, 1]."""
+    """An image (h, w, C) with one or three channels, in [0, 1]."""
 
     title: str
     pixels: np.ndarray
@@ -61,7 +67,8 @@ class Curve:
 
 
 Part = Words | Node | Raster | Curve
-HEIGHTS = {Words: 2.0, Node: 4.5, Raster: 4.0, Curve: 1.8}  # inches in a file
+#: Height of each kind of part in a PNG file, in inches.
+HEIGHTS = {Words: 2.0, Node: 4.5, Raster: 4.0, Curve: 1.8}
 
 
 def show(prepared: Prepared, split: str, index: int, console: Console) -> None:
@@ -128,7 +135,7 @@ def save(prepared: Prepared, split: str, index: int, path: Path) -> None:
 
 
 def explain(prepared: Prepared, split: str, index: int) -> tuple[str, list[Part]]:
-    """Return a line on example ``index`` of a split, and the parts that it consists of.
+    """Return a caption for example ``index`` of a split, and the parts of the example.
 
     Raises:
         IndexError: the split has no such example.
@@ -165,7 +172,7 @@ def _parts(prepared: Prepared, data: Source, x: np.ndarray) -> list[Part]:
 
 
 def _asked(prepared: Prepared, target: Any) -> list[Part]:
-    """Return the parts of a target that is more than a class or a number."""
+    """Return the parts of a target that consists of many classes or values; for other targets, an empty list."""
     if prepared.writing or prepared.spec.target == "labels" or np.size(target) < 2:
         return []
     if prepared.spec.tokens and prepared.spec.d_input == 256:
@@ -184,7 +191,7 @@ def _answer(prepared: Prepared, target: Any) -> str:
 
 
 def written(prepared: Prepared, tokens: np.ndarray) -> str:
-    """Write tokens as people read them."""
+    """Return the text that tokens stand for."""
     symbols = [prepared.symbols[token] for token in tokens[:LONGEST]]
     more = " ..." if len(tokens) > LONGEST else ""
     if prepared.writing == "bytes":
@@ -193,7 +200,7 @@ def written(prepared: Prepared, tokens: np.ndarray) -> str:
 
 
 def parsed(symbols: list[str]) -> Node:
-    """Parse an expression such as ``[MAX 1 [MIN 2 3 X 4 X`` to a tree; X closes the last operator that is open."""
+    """Parse an expression such as ``[MAX 1 [MIN 2 3 X 4 X`` to a tree; X closes the innermost open operator."""
     root = Node("")
     path = [root]
     for symbol in symbols:
@@ -210,7 +217,7 @@ def parsed(symbols: list[str]) -> Node:
 
 
 def _branch(tree: Tree, node: Node) -> Tree:
-    """Add a node to a tree; digits that follow each other share a line."""
+    """Add the arguments of a node to a tree; consecutive digits share a line."""
     lines: list[Node | str] = []
     for argument in node.arguments:
         if argument.arguments:
@@ -230,7 +237,7 @@ def _branch(tree: Tree, node: Node) -> Tree:
 
 
 def _unrolled(data: Pixels, x: np.ndarray) -> np.ndarray:
-    """Return the image that a sequence of pixels was made of, in [0, 1]."""
+    """Return the image, in [0, 1], from which a sequence of pixels was made."""
     height, width = data.images.shape[1:3]
     pixels = np.empty_like(x)
     pixels[slice(None) if data.order is None else data.order] = x
@@ -238,7 +245,7 @@ def _unrolled(data: Pixels, x: np.ndarray) -> np.ndarray:
 
 
 def _stretched(x: np.ndarray) -> np.ndarray:
-    """Scale pixels so that the least is 0 and the greatest is 1."""
+    """Scale pixels linearly so that the minimum is 0 and the maximum is 1."""
     return (x - x.min()) / max(x.max() - x.min(), 1e-9)
 
 
@@ -256,7 +263,7 @@ def _shaded(pixels: np.ndarray, width: int) -> Styled:
 
 
 def _plotted(values: np.ndarray) -> str:
-    """Draw a curve as text: each column has a bar from the least to the greatest of its values."""
+    """Draw a curve as text: each column has a bar from the minimum to the maximum of its values."""
     low, high = float(values.min()), float(values.max())
     rows = ((values - low) / max(high - low, 1e-12) * (ROWS - 1)).round().astype(int)
     columns = [part for part in np.array_split(rows, min(COLUMNS, len(rows))) if len(part)]

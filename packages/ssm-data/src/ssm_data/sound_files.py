@@ -1,7 +1,7 @@
-"""Read sound files, and refuse those that are truncated, empty, or damaged.
+"""Read sound files, and refuse files that are truncated, empty or damaged.
 
-libsndfile decodes the samples. It reads a truncated file as far as it goes without a word, so the sizes that the file
-declares are compared with its length first.
+libsndfile decodes the samples. It reads a truncated file to its end without an error. Therefore this module first
+compares the sizes that the file declares with its length.
 """
 
 from __future__ import annotations
@@ -14,33 +14,39 @@ import numpy as np
 
 from ssm_data.errors import DataError
 
-BLOCK = 1 << 20  # samples that are decoded at once
-UNKNOWN = (0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # sizes that a program writes if it streams a file
+#: Number of samples that are decoded at once.
+BLOCK = 1 << 20
+#: Sizes that a program writes if it streams a file and does not know its size.
+UNKNOWN = (0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+#: Prefixes of libsndfile's subtypes whose samples are integers.
 INTEGERS = ("PCM_", "ULAW", "ALAW")
+#: Subtypes of libsndfile whose samples are real numbers.
 REALS = ("FLOAT", "DOUBLE")
-# Full scale of reals is 1 and may be overshot a little; some programs write reals in the range of 16-bit integers.
+#: Real samples have full scale 1; peaks up to OVERSHOT are accepted. Some programs write real samples in the range of
+#: 16-bit integers; a peak of at least INTEGER_RANGE means that.
 OVERSHOT, INTEGER_RANGE = 2, 256
-# MPEG audio, layer III: kbit/s by index, for version 1 and for versions 2 and 2.5; and Hz of version 1.
+#: Bit rates of MPEG audio, layer III, in kbit/s by index: for version 1, and for versions 2 and 2.5.
 MP3_BITRATES = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
+#: Sampling rates of version 1, in Hz by index.
 MP3_RATES = (44_100, 48_000, 32_000)
 ADVICE = "replace the file or take it away."
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded samples (L, C), float64 with full scale 1, or int16; and their sampling rate in Hertz."""
+    """Decoded samples (L, C), float64 with full scale 1 or int16, and their sampling rate in Hertz."""
 
     samples: np.ndarray
     rate: int
 
 
 class _Content(io.BytesIO):
-    """A file in memory that stays where it is if a damaged header sends the reader before its beginning.
+    """A file in memory that ignores a seek before its beginning, which a damaged header can cause.
 
-    soundfile calls it from C, where an exception would only be printed.
+    libsndfile calls it from C, and an exception there would only be printed.
     """
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -55,12 +61,13 @@ def decoded(content: bytes, name: str, *, integers: bool, advice: str = ADVICE) 
 
     Args:
         name: name of the file in error messages.
-        integers: return int16 (the upper 16 of 24 or 32 bits; the integer nearest to a real), and refuse lossy codecs.
-        advice: what to do with a file that is refused.
+        integers: return int16 and refuse lossy codecs. Samples of 24 or 32 bits keep their upper 16 bits; real numbers
+            are rounded to the nearest integer.
+        advice: end of the error messages; it says what to do with a file that is refused.
 
     Raises:
         DataError: the file is broken, truncated or empty, or holds samples that are not finite; with ``integers``, also
-            if it is compressed with loss, or if the full scale of its reals is not clear.
+            if it is compressed with loss, or if the full scale of its real numbers cannot be determined.
     """
     import soundfile
 
@@ -99,10 +106,10 @@ def decoded(content: bytes, name: str, *, integers: bool, advice: str = ADVICE) 
 
 
 def truncation(content: bytes) -> str | None:
-    """Say what of a sound file is missing by what it declares itself, or return None if nothing is known to be.
+    """Return how a sound file falls short of the size that it declares, or None if no fault is found.
 
-    This covers WAV with its relatives RF64 and W64, AIFF, AU, CAF, Ogg and MP3. FLAC declares its number of samples,
-    which can only be compared after decoding.
+    The formats are WAV, RF64, W64, AIFF, AU, CAF, Ogg and MP3. FLAC declares its number of samples, which can only be
+    compared after decoding.
     """
     if not content:
         return "it is empty"
@@ -130,7 +137,7 @@ def _declared(size: int, found: int) -> str | None:
 
 
 def _riff(content: bytes) -> str | None:
-    """Compare the size of the one data chunk of a WAV file, which RF64 keeps in its first chunk, with what is there."""
+    """Compare the declared size of the data chunk of a WAV file with its real size; RF64 declares it in chunk ds64."""
     order = "big" if content[:4] == b"RIFX" else "little"
     long_size, missing, seen = None, "truncated: it has no samples", set()
     at = 12
@@ -139,7 +146,7 @@ def _riff(content: bytes) -> str | None:
         if name == b"ds64":
             long_size = int.from_bytes(content[at + 16 : at + 24], "little")
         if name in (b"fmt ", b"data"):
-            # Readers differ in which of two chunks they take.
+            # If there are two such chunks, some readers use the first one and others the second one.
             if name in seen:
                 return f"damaged: it has two chunks {name.decode().strip()!r}"
             seen.add(name)
@@ -177,7 +184,7 @@ def _ogg(content: bytes) -> str | None:
 
 
 def _mp3(content: bytes) -> str | None:
-    """Compare the size in the Xing header of the first frame, or the end of the last frame, with that of the file."""
+    """Compare the size in the Xing header of the first frame, or the end of the last frame, with the file's size."""
     start = 0
     if content[:3] == b"ID3":
         size = 0
@@ -196,7 +203,7 @@ def _mp3(content: bytes) -> str | None:
 
 
 def _mp3_frames(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield start and length in bytes of each frame until something else follows."""
+    """Yield start and length in bytes of each frame; stop at the first bytes that are not a frame."""
     at = 0
     while at + 4 <= len(content):
         header = int.from_bytes(content[at : at + 4], "big")

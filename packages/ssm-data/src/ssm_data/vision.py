@@ -1,7 +1,8 @@
-"""Views of images and videos: the augmentations, sizes and standardisations of the recipes, made of torchvision's.
+"""Views of images and videos: the augmentations, sizes and standardisations of the recipes, built from torchvision.
 
-A view maps pixels (..., C, h, w) uint8 to (..., C, height, width) float32; that of training draws from torch's
-generator, which :func:`seeded` sets for one example. Imported when data are opened, because it imports torch.
+A view maps pixels (..., C, h, w) uint8 to pixels (..., C, height, width) float32. Views for training draw from torch's
+generator, which :func:`seeded` seeds for one example. Other modules import this one only when they open data,
+because it imports torch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torchvision.transforms.v2 import functional
 
 from ssm_data.rand_augment import RandAugment
 
+#: Mean and standard deviation of each channel of ImageNet, in [0, 1].
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 View = Callable[[torch.Tensor], torch.Tensor]
@@ -24,23 +26,26 @@ Moments = tuple[Sequence[float], Sequence[float]]
 
 
 def plain(moments: Moments) -> View:
-    """Make the view of all pixels, standardised by mean and deviation of each channel in [0, 1]."""
+    """Make a view of the whole image, standardised by mean and standard deviation of each channel in [0, 1]."""
     return v2.Compose(_standardised(moments))
 
 
 def centred(size: int, shorter: int, moments: Moments) -> View:
-    """Make the view of the square in the middle of a picture, after its shorter side is resized."""
+    """Make a view that resizes the shorter side of an image to ``shorter`` and crops the square at its centre."""
     return v2.Compose([_resized(shorter), v2.CenterCrop(size), *_standardised(moments)])
 
 
 def shifted(size: int, margin: int, moments: Moments) -> View:
-    """Make the view of a random square of the picture with a mirrored margin, flipped with probability 1/2."""
+    """Make a view that adds a mirrored margin to an image, crops a random square, and flips it with probability 1/2."""
     crop = v2.RandomCrop(size, padding=margin, padding_mode="symmetric")
     return v2.Compose([crop, v2.RandomHorizontalFlip(), *_standardised(moments)])
 
 
 def strong(size: int, moments: Moments) -> View:
-    """Make the view of a random part, flipped with probability 1/2, with RandAugment (9 ± 0.5) and erasing (1/4)."""
+    """Make a view that resizes a random part of an image, flips it with probability 1/2, and augments it strongly.
+
+    The augmentations are two operations of RandAugment (magnitude 9 ± 0.5), and random erasing with probability 1/4.
+    """
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, interpolation=InterpolationMode.BICUBIC),
@@ -53,7 +58,7 @@ def strong(size: int, moments: Moments) -> View:
 
 
 def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
-    """Make the view of a random square of the resized frames, flipped with probability 1/2, with one RandAugment."""
+    """Make a view of frames: one operation of RandAugment, a resize, a random crop, and a flip with probability 1/2."""
     return v2.Compose(
         [
             RandAugment(operations=1, magnitude=magnitude, spread=0, fill=_grey_levels(moments)),
@@ -66,19 +71,22 @@ def filmed(size: int, shorter: int, magnitude: float, moments: Moments) -> View:
 
 
 def mixed(classes: int) -> Mix:
-    """Make the mix of images (B, C, height, width) by mixup (0.8) or CutMix (1.0); classes become probabilities."""
+    """Make a function that mixes images (B, C, height, width) by mixup or CutMix; classes become probabilities.
+
+    It draws one of the two methods for each batch: mixup with alpha 0.8, or CutMix with alpha 1.
+    """
     return v2.RandomChoice([v2.MixUp(alpha=0.8, num_classes=classes), v2.CutMix(alpha=1.0, num_classes=classes)])
 
 
 def downsampled(pixels: torch.Tensor, rate: int) -> torch.Tensor:
-    """Resize pixels (..., height, width) to ``rate`` times less resolution, bilinear, with a filter."""
+    """Resize pixels (..., height, width) to ``rate`` times lower resolution (bilinear, with a low-pass filter)."""
     size = [-(-side // rate) for side in pixels.shape[-2:]]
     return pixels if rate == 1 else functional.resize(pixels, size, antialias=True)
 
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Seed torch's generator with the numbers inside the block, and restore it after the block."""
+    """Seed torch's generator with ``numbers`` for the block, and restore its state after the block."""
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
@@ -90,7 +98,7 @@ def _resized(shorter: int) -> v2.Transform:
 
 
 def _grey_levels(moments: Moments) -> list[float]:
-    """Return the mean of each channel, 0 to 255."""
+    """Return the mean of each channel, from 0 to 255."""
     return [255 * mean for mean in moments[0]]
 
 

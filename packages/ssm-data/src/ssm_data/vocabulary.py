@@ -1,4 +1,4 @@
-"""Make vocabularies of characters and of words, and encode texts by them."""
+"""Build vocabularies of characters and of words, and encode texts with them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+#: Special symbols; their tokens are PAD, UNK and EOS.
 SPECIALS = ("<pad>", "<unk>", "<eos>")
 PAD, UNK, EOS = range(3)
+#: Word that stands for the end of a line.
 END_OF_LINE = "<eos>"
+#: Number of code points of Unicode.
 UNICODE = 0x110000
+#: Number of texts whose characters are counted at once.
 CHUNK = 1000
 
 
 def characters(texts: Sequence[str], min_freq: int) -> list[str]:
-    """Return the characters that occur at least ``min_freq`` times: the specials, then by falling frequency."""
+    """Return the special symbols, then the characters that occur at least ``min_freq`` times, most frequent first."""
     from torchtext.vocab import Vocab
 
     counts = np.zeros(UNICODE, dtype=np.int64)
@@ -26,7 +30,7 @@ def characters(texts: Sequence[str], min_freq: int) -> list[str]:
 
 
 def encode(texts: Iterable[str], vocabulary: Sequence[str], l_max: int) -> list[np.ndarray]:
-    """Encode each text as the numbers of its characters, cut so that it has ``l_max`` with the end symbol."""
+    """Encode each text as the tokens of its characters; cut it to ``l_max`` tokens, including the end symbol."""
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     table = np.full(UNICODE, UNK, dtype=dtype)
     for number, character in enumerate(vocabulary[len(SPECIALS) :], len(SPECIALS)):
@@ -35,7 +39,7 @@ def encode(texts: Iterable[str], vocabulary: Sequence[str], l_max: int) -> list[
 
 
 def words(lines: Iterable[str]) -> list[str]:
-    """Return the words between white space: the end of a line first, the others by falling frequency."""
+    """Return the end of a line, then the words of the lines (split at white space), most frequent first."""
     counter: Counter[str] = Counter()
     for line in lines:
         counter.update(line.split())
@@ -43,7 +47,7 @@ def words(lines: Iterable[str]) -> list[str]:
 
 
 def encode_words(lines: Iterable[str], vocabulary: Sequence[str]) -> np.ndarray:
-    """Encode the words of all lines, with the end of each line, as one sequence of numbers.
+    """Encode the words of all lines, and the end of each line, as one sequence of tokens.
 
     Raises:
         KeyError: a word is not in the vocabulary.

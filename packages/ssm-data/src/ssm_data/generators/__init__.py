@@ -1,1 +1,1 @@
-"""Generators of synthetic data, seeded and independent of the number of processes."""
+"""Generators of synthetic data. They are seeded; their results do not depend on the number of processes."""

@@ -1,9 +1,9 @@
 """Generate ListOps: expressions of nested list operations, and their values.
 
-The grammar is that of Nangia and Bowman, "ListOps: A Diagnostic Dataset for Latent Tree Learning"
-(arXiv:1804.06028, section 2), in the long form of Tay et al., "Long Range Arena" (arXiv:2011.04006,
-section 2.2.1): a node is an operator with probability 1/4 and a digit otherwise, an operator takes 2 to
-``max_args`` arguments, nodes at ``max_depth`` are digits, and expressions of other lengths are rejected.
+The grammar follows Nangia and Bowman, "ListOps: A Diagnostic Dataset for Latent Tree Learning" (arXiv:1804.06028,
+section 2), with the long expressions of Tay et al., "Long Range Arena" (arXiv:2011.04006, section 2.2.1). A node is an
+operator with probability 1/4, and a digit otherwise. An operator has 2 to ``max_args`` arguments. Nodes at
+``max_depth`` are digits. Expressions whose length is out of bounds are rejected.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Grammar:
 
 @dataclass(frozen=True)
 class Expressions:
-    """Expressions end to end: ``codes`` of expression i are ``codes[offsets[i]:offsets[i + 1]]``.
+    """Concatenated expressions: the codes of expression i are ``codes[offsets[i]:offsets[i + 1]]``.
 
-    A code is 0 to 3 for the operators in the order of :data:`OPERATORS`, 4 for the closing bracket,
-    5 to 14 for the digits. ``values`` are the results, 0 to 9.
+    Codes 0 to 3 are the operators in the order of :data:`OPERATORS`, 4 is the closing bracket, and 5 to 14 are the
+    digits. ``values`` are the values of the expressions, 0 to 9.
     """
 
     codes: np.ndarray
@@ -47,7 +47,7 @@ SYMBOLS = (*OPERATORS, "]", *(str(digit) for digit in range(10)))
 
 @dataclass
 class _Level:
-    """The nodes of one depth, grouped by parent, as arrays over the nodes."""
+    """The nodes of one depth, grouped by parent; each array has one element per node."""
 
     tree: np.ndarray
     parent: np.ndarray
@@ -80,7 +80,7 @@ def _accepted(rng: np.random.Generator, candidates: int, grammar: Grammar) -> Ex
 
 
 def _grow(rng: np.random.Generator, trees: int, grammar: Grammar) -> tuple[list[_Level], np.ndarray]:
-    """Grow random trees, all at once and depth by depth; a tree that has become too long grows no further."""
+    """Grow all random trees at once, depth by depth; stop growing a tree that is too long."""
     length = np.zeros(trees, dtype=np.int64)
     tree = np.arange(trees)
     parent = np.zeros(trees, dtype=np.int64)
@@ -101,7 +101,7 @@ def _grow(rng: np.random.Generator, trees: int, grammar: Grammar) -> tuple[list[
 
 
 def _restrict(levels: list[_Level], keep: np.ndarray) -> list[_Level]:
-    """Return the levels without the trees that are not kept."""
+    """Return the levels with only the nodes of the trees to keep."""
     kept: list[_Level] = []
     new_tree = np.cumsum(keep) - 1
     position = np.zeros(1, dtype=np.int64)
@@ -114,7 +114,7 @@ def _restrict(levels: list[_Level], keep: np.ndarray) -> list[_Level]:
 
 
 def _evaluate_levels(levels: list[_Level]) -> np.ndarray:
-    """Compute the values of the roots from the leaves upwards, and note the size of each subtree."""
+    """Compute the values of the roots from the leaves upwards; set ``size`` to the number of codes of each subtree."""
     below = np.zeros(0, dtype=np.int64)
     for depth in reversed(range(len(levels))):
         level = levels[depth]
@@ -154,7 +154,7 @@ def _write(levels: list[_Level], offsets: np.ndarray) -> np.ndarray:
 
 
 def evaluate(source: str) -> int:
-    """Return the value of an expression in text, e.g. ``[MAX 2 9 [MIN 4 7 ] 0 ]``; round brackets mean nothing.
+    """Return the value of an expression in text, e.g. ``[MAX 2 9 [MIN 4 7 ] 0 ]``; ignore round brackets.
 
     Raises:
         ValueError: the text is not one complete expression.

@@ -1,4 +1,4 @@
-"""Generate tiny data sets that replace those that must be obtained: the same kind of task, learnt in seconds."""
+"""Generate tiny data sets that replace the real ones: they pose the same kind of task and are learnt in seconds."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ import numpy as np
 
 TRAIN, TEST = 4_000, 500
 SIZES = {"train": TRAIN, "val": TEST, "test": TEST}
-HELD_OUT_SIZES = {"train": TRAIN - TRAIN // 10, "val": TRAIN // 10, "test": TEST}  # if a tenth of train becomes val
+#: Sizes of the splits if a tenth of the train examples becomes the validation split.
+HELD_OUT_SIZES = {"train": TRAIN - TRAIN // 10, "val": TRAIN // 10, "test": TEST}
 FACES = {"train": TRAIN, "val": TEST // 2, "test": TEST // 2}
-SIDE = 16  # height and width of an image, in pixels
-SOUND = 1024  # samples of a sound
-LONGEST_REVIEW, REVIEW_SYMBOLS = 172, 26  # with the end symbol; with the special symbols
+#: Height and width of an image, in pixels.
+SIDE = 16
+#: Number of samples of a sound.
+SOUND = 1024
+#: Maximum length of a review, including the end symbol, and vocabulary size, including the special symbols.
+LONGEST_REVIEW, REVIEW_SYMBOLS = 172, 26
+#: The same for papers.
 LONGEST_PAPER, PAPER_SYMBOLS = 113, 27
-SENTENCE_WORDS, SENTENCE_BYTES = 30, 23  # vocabularies of the sentences
-STREAM_WORDS = {"train": 23_999, "val": 2_999, "test": 2_999}  # predictions
+#: Vocabulary sizes of the sentences, in words and in bytes.
+SENTENCE_WORDS, SENTENCE_BYTES = 30, 23
+#: Number of predicted words in each split of the sentences.
+STREAM_WORDS = {"train": 23_999, "val": 2_999, "test": 2_999}
+#: Number of predicted bytes in each split of the sentences.
 STREAM_BYTES = {"train": 92_505, "val": 11_559, "test": 11_532}
 VIDEOS = {"train": 1_000, "test": 200}
+#: Number of frames of a video, and frames per second.
 FRAMES, RATE = 16, 8
 
 NOUNS = [
@@ -62,7 +71,7 @@ FILLERS = [
 
 
 def reviews() -> dict[str, list[tuple[int, str]]]:
-    """Generate reviews of a few sentences, ``(class, text)``; most of their adjectives tell the class."""
+    """Generate reviews of a few sentences, ``(class, text)``; most of their adjectives agree with the class."""
     rng = np.random.default_rng(0)
     return {split: [_review(rng) for _ in range(size)] for split, size in (("train", TRAIN), ("test", TEST))}
 
@@ -119,7 +128,7 @@ def coloured_textures() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def faces(attributes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Generate coloured textures whose class decides all attributes: (K, 16, 16, 3) uint8, (K, attributes) bool."""
+    """Generate coloured textures whose class determines all attributes: (K, 16, 16, 3) uint8, (K, attributes) bool."""
     has = np.random.default_rng(0).random((10, attributes)) < 0.4
     splits = {split: (images, has[labels]) for split, (images, labels) in coloured_textures().items()}
     images, labels = splits["test"]
@@ -127,9 +136,9 @@ def faces(attributes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def videos() -> list[tuple[bytes, int]]:
-    """Generate video files (16 x 16 pixels, 16 frames, 8 a second) of moving coloured textures, and their classes.
+    """Generate video files of moving coloured textures (16 x 16 pixels, 16 frames, 8 per second), and their classes.
 
-    The first ``VIDEOS["train"]`` are for training.
+    The first ``VIDEOS["train"]`` videos are for training.
     """
     rng = np.random.default_rng(0)
     textures = coloured_textures()
@@ -159,7 +168,7 @@ def encoded_video(frames: Sequence[np.ndarray], rate: int) -> bytes:
 
 
 def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
-    """Draw one of five gratings or five shapes, values from -1 to 1."""
+    """Draw one of five gratings or five shapes, with values from -1 to 1."""
     y, x = np.mgrid[:16, :16]
     phase = rng.integers(0, 4)
     gratings = (y + phase, x + phase, x + y + phase, x - y + phase)
@@ -182,10 +191,12 @@ def _texture(rng: np.random.Generator, label: int) -> np.ndarray:
 
 
 def tones(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Generate noisy sounds of 1,024 samples, a pitch for each class: (K, 1024) int16, (K,) uint8."""
+    """Generate noisy sounds of 1,024 samples, with one pitch for each class: (K, 1024) int16, (K,) uint8."""
     rng = np.random.default_rng(0)
     time = np.arange(1024)
-    pitches = np.geomspace(0.01, 0.2, classes)  # cycles a sample; half the samples still show them
+    pitches = np.geomspace(
+        0.01, 0.2, classes
+    )  # cycles per sample; every second sample is still enough to represent them
     splits = {}
     for split, size in (("train", TRAIN), ("val", TEST), ("test", TEST)):
         labels = rng.permutation(size) % classes
@@ -196,7 +207,7 @@ def tones(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def sentences() -> dict[str, list[str]]:
-    """Generate lines of words; each noun is followed only by a few adjectives of its own."""
+    """Generate sentences, one per line; each noun has its own three adjectives."""
     rng = np.random.default_rng(0)
     qualities = {noun: rng.choice(GOOD + BAD, 3, replace=False) for noun in NOUNS}
     splits = {}

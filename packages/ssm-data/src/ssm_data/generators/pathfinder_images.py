@@ -1,12 +1,12 @@
 """Generate Pathfinder: are two circles joined by one dashed path?
 
-By the definition of Linsley et al., "Learning long-range spatial dependencies with horizontal gated
-recurrent units" (arXiv:1805.08315, section 4): two long dashed contours and several short distractors lie
-in the image without touching; two circles mark both ends of one contour (class 1) or one end of each
-(class 0). The images of the Long Range Arena are of this kind, with contours of 14 dashes.
+The definition is by Linsley et al., "Learning long-range spatial dependencies with horizontal gated recurrent units"
+(arXiv:1805.08315, section 4). An image has two long dashed contours and several short distractors, which do not touch
+each other. Two circles mark both ends of one contour (class 1) or one end of each contour (class 0). The images of the
+Long Range Arena are of this kind; their contours have 14 dashes.
 
-A contour is a random walk that turns gently and steers clear of the border and of all dashes drawn
-before. The walks of a whole block of images are made at once, one dash at a time.
+A contour is a random walk with small turns. It keeps a distance from the border and from all earlier dashes. The walks
+of a whole block of images are drawn at once, one dash at a time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ class Style:
 
     Attributes:
         size: side of the image.
-        dashes: dashes of each of the two contours.
-        distractors: an image draws its number of distractors from these.
-        distractor_dashes: dashes of a distractor.
-        length, thickness, distractor_thickness: size of a dash of the contours, and thickness of one of a distractor.
+        dashes: number of dashes of each of the two contours.
+        distractors: possible numbers of distractors; each image draws one of them.
+        distractor_dashes: number of dashes of a distractor.
+        length: length of a dash.
+        thickness, distractor_thickness: thickness of a dash of a contour, and of a distractor.
         blur: width of the soft edges.
         radius: radius of the circles.
-        gaps: an image draws its gap between dashes from these.
-        turn: standard deviation of the turn between dashes; if the way is blocked it may be larger.
-        clearance: smallest distance of the axes of two dashes.
-        border: smallest distance of an axis from the border.
-        start: largest distance from the centre at which the first contour starts.
+        gaps: possible gaps between dashes; each image draws one of them.
+        turn: standard deviation of the turn between two dashes; larger turns are tried if smaller ones are blocked.
+        clearance: minimum distance between the axes of two dashes.
+        border: minimum distance between an axis and the border.
+        start: maximum distance between the image centre and the start of the first contour.
         cells: resolution of the occupancy grid, in cells per pixel.
     """
 
@@ -57,7 +58,7 @@ class Style:
             raise ValueError("The clearance of a style must be smaller than its gaps, or no contour finds room.")
 
 
-# The measures are those of images made by the generator of Linsley et al. with the options of the release.
+#: The values were measured on images made by the generator of Linsley et al. with the options of the release.
 PATHFINDER32 = Style(
     size=32,
     dashes=14,
@@ -75,6 +76,7 @@ PATHFINDER32 = Style(
     start=9.0,
     cells=2,
 )
+#: The same for images of 128 x 128 pixels.
 PATHFINDER128 = Style(
     size=128,
     dashes=14,
@@ -127,16 +129,21 @@ MINIATURE32 = Style(
     cells=2,
 )
 
+#: Number of places that are proposed for each dash.
 PROPOSALS = 12
-WIDEN = np.linspace(1, 3, PROPOSALS)  # of the turns that are tried one after the other
+#: Factors on the turns of the proposals, in the order in which they are tried.
+WIDEN = np.linspace(1, 3, PROPOSALS)
+#: Maximum turn between two dashes, in radians.
 MAX_TURN = 1.2
+#: Number of attempts to draw a walk.
 ATTEMPTS = 40
-ALONG = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])  # points of a dash that are checked, in its length
+#: Points of a dash that are checked, relative to its centre, in units of its length.
+ALONG = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])
 
 
 @dataclass
 class _Walks:
-    """The dashes of walks: centres (W, P, 2) as (row, column), directions (W, P) in radians."""
+    """The P dashes of each of W walks: centres (W, P, 2) as (row, column), directions (W, P) in radians."""
 
     centre: np.ndarray
     direction: np.ndarray
@@ -164,7 +171,7 @@ def generate(rng: np.random.Generator, count: int, style: Style) -> tuple[np.nda
 
 
 def _draw(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``count`` images; return those in which both contours and all distractors found room."""
+    """Draw ``count`` images; return the images that have room for both contours and all distractors."""
     gap = rng.choice(style.gaps, count)
     last = 2 + rng.choice(style.distractors, count)
     grid = np.zeros((count, style.size * style.cells, style.size * style.cells), dtype=bool)
@@ -190,7 +197,7 @@ def _draw(rng: np.random.Generator, count: int, style: Style) -> tuple[np.ndarra
 def _walk(
     rng: np.random.Generator, grid: np.ndarray, gap: np.ndarray, dashes: int, style: Style, *, central: bool
 ) -> tuple[_Walks, np.ndarray]:
-    """Try one walk in each image; return the walks and which of them succeeded, and mark these in ``grid``."""
+    """Try to draw one walk in each image, and mark it in ``grid``. Return the walks and whether each one succeeded."""
     walks = _Walks(np.zeros((len(grid), dashes, 2)), np.zeros((len(grid), dashes)))
     found = np.zeros(len(grid), dtype=bool)
     for _ in range(ATTEMPTS):
@@ -216,7 +223,7 @@ def _walk(
 
 
 def _starts(rng: np.random.Generator, count: int, style: Style, *, central: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Propose places for first dashes: centres (W, proposals, 2) and directions (W, proposals)."""
+    """Propose places for the first dash of walks: centres (W, PROPOSALS, 2) and directions (W, PROPOSALS)."""
     shape = (count, PROPOSALS)
     if central:
         distance = rng.uniform(0, style.start, (*shape, 1))
@@ -229,7 +236,7 @@ def _starts(rng: np.random.Generator, count: int, style: Style, *, central: bool
 def _steps(
     rng: np.random.Generator, centre: np.ndarray, direction: np.ndarray, gap: np.ndarray, style: Style
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Propose places for the dashes after those at ``centre``: centres (W, proposals, 2), directions (W, proposals)."""
+    """Propose places for the next dash after ``centre``: centres (W, PROPOSALS, 2), directions (W, PROPOSALS)."""
     turn = WIDEN * rng.normal(0, style.turn, (len(gap), PROPOSALS))
     turn = turn.clip(-MAX_TURN, MAX_TURN)
     step = (style.length + gap)[:, None, None]
@@ -241,13 +248,13 @@ def _unit(direction: np.ndarray) -> np.ndarray:
 
 
 def _points(centre: np.ndarray, direction: np.ndarray, style: Style) -> np.ndarray:
-    """Return points along dashes, (..., 5, 2)."""
+    """Return five points along each dash, (..., 5, 2)."""
     along = style.length * ALONG[:, None]
     return centre[..., None, :] + along * _unit(direction)[..., None, :]
 
 
 def _free(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: Style) -> np.ndarray:
-    """Tell which proposals (W, proposals) touch neither the border nor what is marked in ``grid``."""
+    """Return which proposals (W, PROPOSALS) touch neither the border nor a marked cell of ``grid``."""
     points = _points(centre, direction, style)
     inside = ((points >= style.border) & (points <= style.size - style.border)).all(axis=(-1, -2))
     cell = (points.clip(0, style.size - 1e-6) * style.cells).astype(np.intp)
@@ -257,7 +264,7 @@ def _free(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: St
 
 
 def _mark(grid: np.ndarray, centre: np.ndarray, direction: np.ndarray, style: Style) -> None:
-    """Mark the surroundings of one dash in each grid."""
+    """Mark the cells within the clearance of one dash in each grid."""
     reach = int(np.ceil(style.clearance * style.cells))
     offset = _square(reach)
     offset = offset[(offset**2).sum(axis=1) <= (style.clearance * style.cells) ** 2]
@@ -288,7 +295,7 @@ def _paint_circles(canvas: np.ndarray, centre: np.ndarray, style: Style) -> None
 
 
 def _window(canvas: np.ndarray, centre: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels around each centre, (K, W, 2), and their distance from it along rows and columns."""
+    """Return the pixels around each centre, (K, W, 2), and their row and column distances from it, (K, W, 2)."""
     offset = _square(int(np.ceil(reach)))
     pixel = (np.floor(centre).astype(np.intp)[:, None] + offset).clip(0, canvas.shape[1] - 1)
     return pixel, pixel + 0.5 - centre[:, None]
@@ -301,6 +308,6 @@ def _square(reach: int) -> np.ndarray:
 
 
 def _coverage(distance: np.ndarray, width: float, blur: float) -> np.ndarray:
-    """Return the share that a bar of ``width`` covers of a window of width ``blur`` at ``distance`` from its axis."""
+    """Return the share of a window of width ``blur``, at ``distance`` from the axis of a bar, that the bar covers."""
     overlap = np.minimum(distance + blur / 2, width / 2) - np.maximum(distance - blur / 2, -width / 2)
     return (overlap / blur).clip(0, 1)

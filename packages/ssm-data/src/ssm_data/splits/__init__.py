@@ -1,4 +1,4 @@
-"""Splits of prepared data: they give examples by number, from memory-mapped arrays or drawn when they are read."""
+"""Splits of prepared data: they return examples by index, from memory-mapped arrays or drawn on demand."""
 
 from ssm_data.splits.base import Endless, Labelled, Ragged, Selection, Split, shuffled
 from ssm_data.splits.drawn import EndlessSynthetic, Synthetic

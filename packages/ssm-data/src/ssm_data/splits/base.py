@@ -1,4 +1,4 @@
-"""What the kinds of splits share: their contract, and arrays that every process reads from disk."""
+"""Base of all splits: their interface, and memory-mapped arrays that every process opens from disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ssm_data.errors import DataError
 
 
 class Split(Protocol):
-    """Examples of one split by number."""
+    """The examples of one split, by index."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: Any, /) -> Any: ...
     def lengths(self) -> np.ndarray | None:
-        """Return the length of each example (of the longer member of a pair), or None if all are equal."""
+        """Return the length of each example (for pairs: of the longer member), or None if all lengths are equal."""
 
     def downsampled(self, rate: int) -> Split:
         """Return the same examples with ``rate`` times fewer samples along each axis.
@@ -30,11 +30,11 @@ class Split(Protocol):
 
 
 class Endless:
-    """Base of splits whose examples have numbers without end: every epoch reads others, drawn anew.
+    """Base of splits with an unlimited number of examples: every epoch reads new, randomly drawn examples.
 
     Attributes:
         repeats: number of times that an epoch reads each example that it takes; the copies of example n have the
-            numbers n plus the length, n plus twice the length, and so on.
+            indices n + length, n + 2 length, and so on.
     """
 
     repeats: int = 1
@@ -45,7 +45,7 @@ class Endless:
 
 
 class OnDisk:
-    """A dataclass whose memory-mapped arrays travel to other processes as paths and not as contents."""
+    """A dataclass that pickles its memory-mapped arrays as paths, so that other processes open the same files."""
 
     def __reduce__(self) -> Any:
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def _restore(kind: type, values: list[Any]) -> Any:
 
 @dataclass(frozen=True)
 class Ragged(OnDisk):
-    """Sequences of different lengths, end to end: number i is ``flat[offsets[i]:offsets[i + 1]]``."""
+    """Concatenated sequences of different lengths: sequence i is ``flat[offsets[i]:offsets[i + 1]]``."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -84,17 +84,17 @@ class Ragged(OnDisk):
 
     @staticmethod
     def empty(writer: Writer, name: str, sizes: Sequence[int], dtype: np.typing.DTypeLike) -> Ragged:
-        """Create sequences of the given sizes on disk, to be filled one by one."""
+        """Create sequences of the given sizes on disk; the caller fills them one by one."""
         offsets = np.cumsum([0, *sizes])
         writer.array(f"{name}_offsets", offsets)
         return Ragged(writer.empty(f"{name}_flat", (int(offsets[-1]),), dtype), offsets)
 
     @staticmethod
     def open(entry: Entry, name: str) -> Ragged:
-        """Open what :meth:`store` wrote.
+        """Open the sequences that :meth:`store` wrote.
 
         Raises:
-            DataError: the two arrays do not belong together, so that one of them is damaged.
+            DataError: the two arrays do not fit together, so one of them is damaged.
         """
         flat, offsets = entry.array(f"{name}_flat"), entry.array(f"{name}_offsets")
         right = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 0
@@ -108,7 +108,7 @@ class Ragged(OnDisk):
 
 @dataclass(frozen=True)
 class Selection(OnDisk):
-    """The examples that are stored at the places ``index``."""
+    """A selection of the stored examples: ``index`` holds the row of each example."""
 
     index: np.ndarray
 
@@ -122,13 +122,13 @@ class Selection(OnDisk):
         return None
 
     def digest(self) -> str:
-        """Return the hash of what the split takes of the stored arrays."""
+        """Return the hash of the rows that the split selects from the stored arrays."""
         return hashlib.sha256(self.index.astype("<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Labelled(Selection):
-    """Examples with a class or a number each; ``targets`` holds those of all stored examples."""
+    """Examples with one target each, a class or a number; ``targets`` has one row for each stored example."""
 
     targets: np.ndarray
 
@@ -139,7 +139,7 @@ class Labelled(Selection):
 
 
 def shuffled(size: int, seed: int) -> np.ndarray:
-    """Return the permutation by which ``torch.utils.data.random_split`` cuts a data set with a seeded generator."""
+    """Return the permutation that ``torch.utils.data.random_split`` uses with a generator of this seed."""
     import torch
 
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed)).numpy()

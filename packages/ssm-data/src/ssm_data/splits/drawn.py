@@ -13,7 +13,7 @@ from ssm_data.splits.base import Endless, OnDisk
 
 @dataclass(frozen=True)
 class Synthetic(OnDisk):
-    """Examples that ``make`` draws; each is a function of (seed, its number)."""
+    """Examples that ``make`` draws; example n is a function of (seed, n)."""
 
     make: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
     size: int
@@ -31,7 +31,7 @@ class Synthetic(OnDisk):
 
 
 class EndlessSynthetic(Synthetic, Endless):
-    """Synthetic examples without a last one; an epoch has ``size`` of them."""
+    """Synthetic examples of unlimited number; an epoch has ``size`` examples."""
 
     def seeded(self, seed: int) -> Self:
         return replace(self, seed=(*self.seed, seed))

@@ -1,6 +1,7 @@
 """Splits of images and videos, decoded when they are read.
 
-A source gives picture number ``row`` as pixels (h, w, C) uint8: an array, or encoded files in one array or in a folder.
+``source[row]`` is an image of pixels (h, w, C) uint8. A source is an array of pixels, an array of encoded files, or a
+folder of files.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """A source of pictures: it gives the picture of a row."""
+    """A source of images: ``source[row]`` is the image of a row."""
 
     def __getitem__(self, row: Any, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class EncodedImages(OnDisk):
-    """Images as the contents of their files, end to end."""
+    """Images as the concatenated contents of their files."""
 
     files: Ragged
 
@@ -42,7 +43,7 @@ class EncodedImages(OnDisk):
 
 @dataclass(frozen=True)
 class ImageFiles(OnDisk):
-    """Images in the files of a folder; ``names`` holds their paths below it."""
+    """Images in the files of a folder; ``names`` holds their paths relative to it."""
 
     folder: Path
     names: Ragged
@@ -58,12 +59,12 @@ class ImageFiles(OnDisk):
 
 @dataclass(frozen=True)
 class Images(Labelled):
-    """Images as a view shows them, with one class each, or with yes and no for each of many labels.
+    """Images transformed by a view, with one class each, or with yes or no for each of several labels.
 
     Args:
         source: the images.
-        view: what a model sees of an image.
-        rate: the resolution is this many times less than the view's.
+        view: transforms the pixels of an image to the input of a model.
+        rate: factor by which the resolution is lower than the resolution of the view.
     """
 
     source: Source
@@ -94,14 +95,15 @@ class Images(Labelled):
 
 @dataclass(frozen=True)
 class AugmentedImages(Images, Endless):
-    """Images of training: the view of example n is a function of (seed, n), so every epoch shows another one.
+    """Augmented images for training. The view of example n is a function of (seed, n), so it differs between epochs.
 
-    If images are mixed, the examples of a batch are mixed with each other, and the classes become probabilities;
-    of a batch that several processes share each mixes its own part.
+    If images are mixed, the examples of a batch are mixed with each other, and the classes become probabilities. If
+    several processes share a batch, each process mixes its own part.
 
     Args:
-        mix: how the images of a batch are mixed, or None.
-        repeats: times that an epoch reads an image; it takes so many times fewer ("MultiGrain", arXiv:1902.05509).
+        mix: function that mixes the images of a batch, or None.
+        repeats: number of times that an epoch reads an image; the number of different images of an epoch is divided by
+            it ("MultiGrain", arXiv:1902.05509).
         seed: seed of everything that is drawn.
     """
 
@@ -116,7 +118,7 @@ class AugmentedImages(Images, Endless):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: Sequence[int]) -> list[tuple[np.ndarray, Any]]:
-        """Return the examples of a batch; torch's loader calls it."""
+        """Return the examples of a batch; torch's loader calls this method."""
         import torch
 
         from ssm_data import vision
@@ -136,7 +138,7 @@ class AugmentedImages(Images, Endless):
 
 @dataclass(frozen=True)
 class Videos(OnDisk):
-    """Videos as the contents of their files, end to end, and the number of frames in each."""
+    """Videos as the concatenated contents of their files, and the number of frames of each video."""
 
     files: Ragged
     counts: np.ndarray
@@ -157,14 +159,14 @@ class Videos(OnDisk):
 
 @dataclass(frozen=True)
 class Clips(Labelled):
-    """Clips of videos with a class each; ``index`` holds the video of each clip.
+    """Clips of videos with one class each; ``index`` holds the video of each clip.
 
     Args:
-        videos: the videos that the clips are cut from.
+        videos: the videos from which the clips are cut.
         starts: number of the first frame of each clip.
-        spans: frames that a clip covers in each video.
-        frames: how many of them are taken, at equal distances.
-        view: what a model sees of them.
+        spans: number of frames that a clip covers, for each video.
+        frames: number of frames that are taken from a clip, at equal distances.
+        view: transforms the pixels of these frames to the input of a model.
     """
 
     videos: Videos
@@ -192,7 +194,7 @@ class Clips(Labelled):
 
 @dataclass(frozen=True)
 class AugmentedClips(Clips, Endless):
-    """One clip of each video, at a random place: the view of example n is a function of (seed, n)."""
+    """One clip of each video, at a random position. Position and view of example n are a function of (seed, n)."""
 
     seed: int = 0
 
@@ -219,14 +221,14 @@ def decoded(content: bytes, name: str) -> np.ndarray:
     """Decode an image file to pixels (h, w, 3) uint8.
 
     Raises:
-        DataError: it is broken.
+        DataError: the file is broken.
     """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's PNG reader raises the second
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's PNG reader raises SyntaxError
         raise DataError(f"{name} cannot be read as an image ({error}); get the file again.") from error
 
 
@@ -234,14 +236,14 @@ def film(content: bytes, name: str) -> Iterator[Any]:
     """Yield the frames of a video file as ``av.VideoFrame``.
 
     Raises:
-        DataError: it is broken.
+        DataError: the file is broken.
     """
     import av
 
     try:
         with av.open(io.BytesIO(content), "r") as container:
             stream = container.streams.video[0]
-            if stream.codec_context is None:  # decoding it would end the process
+            if stream.codec_context is None:  # decoding would crash the process
                 raise DataError(f"{name} cannot be read as a video (no codec is known); get the file again.")
             stream.thread_type = "NONE"
             yield from container.decode(stream)

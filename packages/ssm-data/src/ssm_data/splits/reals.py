@@ -1,4 +1,4 @@
-"""Splits of real numbers: images as sequences of pixels, signals, series to be forecast."""
+"""Splits of real numbers: images as sequences of pixels, signals, and series for forecasting."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DROP_SEED = 56789
 
 @dataclass(frozen=True)
 class Pixels(Labelled):
-    """8-bit images (K, height, width) or (K, height, width, C) with a class each, as sequences of pixels.
+    """8-bit images (K, height, width) or (K, height, width, C) with one class each, as sequences of pixels.
 
-    Values become ``(x / 255 - mean) / std``, numbers or one for each channel. Pixels come row by row, or
-    position i of the sequence holds pixel ``order[i]``.
+    Values become ``(x / 255 - mean) / std``; ``mean`` and ``std`` are numbers, or arrays with one number per channel.
+    Position i of the sequence holds pixel ``order[i]``; if ``order`` is None, the pixels follow row by row.
     """
 
     images: np.ndarray
@@ -38,11 +38,11 @@ class Pixels(Labelled):
 
 @dataclass(frozen=True)
 class Signals(Labelled):
-    """Real sequences (K, L) or (K, L, C) with a class or a real number each, as ``(x - mean) / std``.
+    """Real sequences (K, L) or (K, L, C) with a class or a real number each, standardised to ``(x - mean) / std``.
 
-    ``dropped`` percent of the samples of each sequence are lost, always the same: they read 0, and a last
-    channel says which samples are there (1) and which are lost (0). Of what results every ``step``-th sample
-    is taken.
+    ``dropped`` percent of the samples of each sequence are set to 0, always the same samples. An additional last
+    channel marks the samples that remain (1) and the samples that were dropped (0). Then every ``step``-th sample is
+    taken.
     """
 
     signals: np.ndarray
@@ -72,7 +72,7 @@ class Signals(Labelled):
         return np.concatenate([samples, there], axis=1)
 
     def downsampled(self, rate: int) -> Signals:
-        """Return the split that takes every ``rate``-th sample, the first one included, without a filter."""
+        """Return a split that takes every ``rate``-th sample, beginning with the first one, without a filter."""
         return replace(self, step=self.step * rate)
 
     def digest(self) -> str:
@@ -81,9 +81,9 @@ class Signals(Labelled):
 
 @dataclass(frozen=True)
 class Horizons(Selection):
-    """A series (T,) and its time stamps (T, C); an example begins at each place of ``index``.
+    """A series (T,) and its time stamps (T, C); ``index`` holds the step at which each example begins.
 
-    Its input has the values and stamps of ``past`` steps, and zeros in the ``future`` ones that are asked for.
+    The input holds the values and stamps of ``past`` steps, then zeros for the ``future`` steps that are predicted.
     """
 
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""Splits of tokens: sequences and pairs with a class, sequences to be generated, streams."""
+"""Splits of tokens: sequences and pairs with a class, sequences for generation, and streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ssm_data.splits.base import Labelled, OnDisk, Ragged, Selection
 
 @dataclass(frozen=True)
 class Sequences(Labelled):
-    """Token sequences with a class each."""
+    """Token sequences with one class each."""
 
     tokens: Ragged
 
@@ -27,7 +27,7 @@ class Sequences(Labelled):
 
 @dataclass(frozen=True)
 class Pairs(Labelled):
-    """Pairs of token sequences with a class each; sequences ``members[i, 0]`` and ``members[i, 1]``."""
+    """Pairs of token sequences with one class each; pair i consists of ``members[i, 0]`` and ``members[i, 1]``."""
 
     tokens: Ragged
     members: np.ndarray
@@ -44,13 +44,13 @@ class Pairs(Labelled):
 
 @dataclass(frozen=True)
 class Generated(Selection):
-    """Sequences of 8-bit samples; each sample is predicted from those before it, the first one from ``start``."""
+    """Sequences of 8-bit samples; each sample is predicted from all previous samples, the first one from ``start``."""
 
     tokens: Ragged
     start: int
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the known samples (L,) and those to be predicted (L,)."""
+        """Return the input samples (L,) and the samples to predict (L,)."""
         target = self.tokens[self.index[index]]
         return np.append(target.dtype.type(self.start), target[:-1]), target
 
@@ -59,9 +59,9 @@ class Generated(Selection):
 
 
 class Window(NamedTuple):
-    """The place of a window in a stream: at ``position`` of the row of ``length`` tokens that begins at ``start``.
+    """A window of a stream: it begins at ``position`` of the row of ``length`` tokens that begins at ``start``.
 
-    The row is rolled: it begins with its token number ``offset`` and goes round.
+    The row is rolled: it begins with its token number ``offset``, and its first ``offset`` tokens are moved to its end.
     """
 
     start: int
@@ -74,7 +74,7 @@ class Window(NamedTuple):
 class Stream(OnDisk):
     """The first ``size + 1`` tokens of a long sequence, read in windows of at most ``l_max``.
 
-    Each token but the first is a target.
+    Each token except the first is a target.
     """
 
     tokens: np.ndarray
