@@ -20,13 +20,14 @@ from ssm_bench.catalog import SCALES, SECTIONS, Benchmark, ModelName
 from ssm_bench.config import OptimizerConfig, Recipe, Runtime, SchedulerConfig, TrainerConfig
 from ssm_bench.errors import UserError, unknown
 
-#: Version of what a hash covers. It changes only if the same recipe computes something else than before.
+#: Version of the hash. Increase it only if the same recipe computes another result than before.
 HASH_SCHEMA = 2
 #: Sections whose dataclass is the same for every recipe; the classes of data and model depend on their names.
 CLASSES = {"optimizer": OptimizerConfig, "scheduler": SchedulerConfig, "trainer": TrainerConfig}
 RUNTIME_KEYS = tuple(f.name for f in dataclasses.fields(Runtime))
+#: Keys of the recipe that belong to no section.
 FREE_KEYS = ("seed", "must_beat_chance")
-#: Keys that other words of the command line decide, and which.
+#: Keys that a ``key=value`` word cannot set, and what decides each of them instead.
 DECIDED_ELSEWHERE = {
     "scale": "--scale",
     "task": "--task",
@@ -44,7 +45,7 @@ DECIDED_ELSEWHERE = {
 def compose_recipe(
     benchmark: Benchmark, task: str, model: str, scale: str, seed: int | None, overrides: Sequence[str]
 ) -> tuple[Recipe, Runtime]:
-    """Return the frozen recipe of one cell, and how to carry it out.
+    """Return the frozen recipe of one cell, and its runtime options.
 
     Args:
         model: a name of the zoo, ``name@variant``, or ``path/to/file.py:Class``.
@@ -52,7 +53,8 @@ def compose_recipe(
         overrides: ``key=value`` words of the command line, in Hydra's grammar.
 
     Raises:
-        UserError: an unknown name or key, or an invalid value; the sentence names the nearest known one or the reason.
+        UserError: a name or a key is unknown, or a value is invalid; the sentence gives the nearest known name or the
+            reason.
     """
     benchmark.check_task(task)
     name = benchmark.tasks[task].resolve(ModelName.parse(model))
@@ -96,8 +98,8 @@ def _compose(folder: Path, task: str, family: str, variant: str, scale: str) -> 
         scale_of_family,
         declared.part("scales", scale),
     )
-    # OmegaConf is the part of Hydra that merges. Hydra's own compose() adds 60 ms for its defaults list and its job
-    # settings, of which a recipe has none.
+    # OmegaConf is the part of Hydra that merges. Hydra's own compose() would add 60 ms for a defaults list and job
+    # settings, which a recipe does not have.
     try:
         config = OmegaConf.merge(
             *({key: part[key] for key in part if key not in ("source", "papers")} for part in parts)
@@ -108,7 +110,7 @@ def _compose(folder: Path, task: str, family: str, variant: str, scale: str) -> 
 
 
 def values(word: str) -> list[str]:
-    """Return a ``key=value`` word for each value of a word in Hydra's grammar: ``a,b`` or ``range(1,5)``."""
+    """Return one ``key=value`` word for each value of a sweep word, such as ``key=a,b`` or ``key=range(1,5)``."""
     parsed = _parse(word)
     if not parsed.is_sweep_override():
         return [word]
@@ -132,7 +134,7 @@ MAX_POINTS = 10_000
 
 
 def _hydra_errors() -> tuple[type[Exception], ...]:
-    """Return what Hydra's parser raises for words that have its grammar and make no sense, such as range(1,5,0)."""
+    """Return the exceptions of Hydra's parser, including those for a word without a meaning, such as range(1,5,0)."""
     from hydra.errors import HydraException
 
     return HydraException, ValueError, ArithmeticError
@@ -154,7 +156,7 @@ def _parse(word: str) -> Any:
 
 
 def effective(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the ``key=value`` words that have an effect: of several for one key the last one, as in Hydra.
+    """Return the ``key=value`` words that have an effect. If several words set one key, keep the last, as in Hydra.
 
     Raises:
         UserError: a word sets a part of an option that a later word sets as a whole.
@@ -207,7 +209,7 @@ def _override(tree: dict[str, Any], word: str, model: ModelName) -> None:
 
 
 def _preset(tree: Mapping[str, Any], section: str, option: str, model: ModelName) -> Any:
-    """Return the value that a dict option of the model has without the recipe; an empty dict for other sections."""
+    """Return the default value of a dict option of the model, given the other options; {} for other sections."""
     if section != "model":
         return {}
     from ssm_models.options import from_options, to_options
@@ -295,7 +297,7 @@ def build(cls: Any, values: Any, prefix: str, kind: str = "recipe key") -> Any:
     """Return a frozen dataclass from plain values.
 
     Args:
-        prefix: of the keys in sentences, such as ``optimizer.``.
+        prefix: the text before each key in sentences, such as ``optimizer.``.
 
     Raises:
         UserError: a key or a value is wrong; the sentence says which.
@@ -313,7 +315,7 @@ def build(cls: Any, values: Any, prefix: str, kind: str = "recipe key") -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         if "error" in first.get("ctx", {}):
-            # A check of the dataclass itself, which is a whole sentence.
+            # The dataclass itself raised this error; its message is a whole sentence.
             raise UserError(str(first["ctx"]["error"])) from error
         key = prefix + ".".join(map(str, first["loc"][:1])) if first["loc"] else prefix.rstrip(".")
         if first["type"] == "missing":
@@ -349,8 +351,8 @@ def as_yaml(recipe: Recipe) -> str:
 def recipe_hash(recipe: Recipe) -> str:
     """Return eight hex digits that change with anything that determines the result.
 
-    They cover the values that differ from the defaults of the typed dataclasses. So an option that is added later, with
-    a default that computes what was computed before, leaves the hashes of finished runs as they are.
+    They cover the values that differ from the defaults of the typed dataclasses. Therefore an option that is added
+    later does not change the hashes of finished runs, if its default computes what was computed before.
     """
     from ssm_models.options import to_options
 
@@ -361,7 +363,7 @@ def recipe_hash(recipe: Recipe) -> str:
         "data": {"name": recipe.data.name, **_changed(recipe.data)},
         "model": to_options(recipe.model, changed_only=True),
     }
-    # The code of a layer counts, and not where it lies; its class is in model_name.
+    # The hash covers the code of a layer, but not the path of its file; the class is in model_name.
     changed["model"].pop("path", None)
     changed |= {key: value for key in ("must_beat_chance", "source_digest") if (value := getattr(recipe, key))}
     text = json.dumps(changed, sort_keys=True, default=str)

@@ -103,7 +103,7 @@ def _state(launched: Launched, folder: Path, status: Status | None, job: str, qu
         return "stopped", "the same command goes on"
     if not job:
         if any(other.name == launched.job_name for other in queue.values()):
-            return "queued", "which of the launch's SLURM jobs it is, is not known"
+            return "queued", "it is unknown which SLURM job of the launch runs this cell"
         return "failed", "SLURM did not take its job, or the number of the job was lost; submit it again"
     if status is not None and since:
         return "failed", f"job {job} ended without a word; last seen at step {status.step:,}, see {folder / LOG}"

@@ -1,4 +1,4 @@
-"""Find the sweeps among records and choose their best points by validation alone. Does not import torch."""
+"""Find the sweeps among records and choose their best points by validation only. Does not import torch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Keys = tuple[str, ...]
 
 @dataclass
 class Sweep:
-    """Runs of one model that differ in the swept keys (and tasks and seeds) alone.
+    """Runs of one model that differ only in the swept keys, the task and the seed.
 
     Attributes:
         fixed: ``key=value`` words that all points share.
-        keys: what is swept over.
-        points: by task the records of each point, ``key=value key=value``, one a seed.
-        age: 0 for the newest recipe of a model and its words, 1 for the one before it (the model's file was edited
-            between the runs, say), and so on.
+        keys: the keys that are swept over.
+        points: task -> point -> records, one per seed. A point is a text ``key=value key=value``.
+        age: 0 for the newest recipe of a model and its words, 1 for the recipe before it (for example because the
+            model's file was edited between the runs), and so on.
     """
 
     model: str
@@ -36,7 +36,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """The model; primes tell an older recipe of the same words from the newest."""
+        """The model, with one prime for each newer recipe that has the same words."""
         return self.model + "'" * self.age
 
     @property
@@ -57,10 +57,10 @@ class Sweep:
         return metric.best(means, key=means.__getitem__)
 
     def excludes(self, records: Sequence[Record]) -> bool:
-        """Return whether runs of another recipe of one task cannot be further points.
+        """Return whether runs of another recipe, of one task, cannot be more points of this sweep.
 
-        A swept key may change more of the recipe, or the data, so the points of a sweep need not be of one recipe. But
-        one point is of one recipe, and all points of a task are of one version of the code.
+        A swept key may also change other parts of the recipe or the data, so the points of a sweep may have different
+        recipes. But each point has one recipe, and all points of a task have the same version of the code.
         """
         points = self.points.get(records[0].task, {})
         code = {_code(record) for there in points.values() for record in there}
@@ -78,10 +78,10 @@ class Sweep:
 def find_sweeps(records: Sequence[Record]) -> list[Sweep]:
     """Return the sweeps among records of one benchmark and scale, sorted.
 
-    A run that was done before a sweep and is one of its points belongs to it. Of several runs of a point and a seed the
-    earliest counts.
+    A run from before a sweep belongs to the sweep, too, if it is one of its points. If a point has several runs with
+    the same seed, only the earliest is kept.
     """
-    # The words of each sweep; of several spellings of one recipe the last.
+    # The model and the fixed words of each sweep. If one recipe was written in several ways, the last way is kept.
     named: dict[tuple[str, Keys], tuple[str, Keys]] = {}
     for record in (record for record in records if record.sweep):
         keys = tuple(record.sweep)
@@ -94,7 +94,7 @@ def find_sweeps(records: Sequence[Record]) -> list[Sweep]:
             if rest in named and _has(record, keys):
                 members[rest].append(record)
     sweeps: dict[tuple[str, Keys, Keys, int], Sweep] = {}
-    # The newest recipe first.
+    # The newest recipe comes first, so it gets age 0.
     for rest in sorted(members, key=lambda rest: members[rest][-1].finished, reverse=True):
         (model, fixed), keys, age = named[rest], rest[1], 0
         while (name := (model, fixed, keys, age)) in sweeps and sweeps[name].excludes(members[rest]):
@@ -111,7 +111,7 @@ def _code(record: Record) -> tuple[Any, Any]:
 
 
 def _has(record: Record, keys: Sequence[str]) -> bool:
-    """Return whether the recipe has the keys; one that was run before an option was added has not."""
+    """Return whether the recipe has the keys; an old recipe does not have an option that was added later."""
     try:
         for key in keys:
             record.setting(key)
@@ -121,7 +121,7 @@ def _has(record: Record, keys: Sequence[str]) -> bool:
 
 
 def _rest(record: Record, keys: Sequence[str]) -> str:
-    """Return a recipe without its seed, the place of a layer's file, and the given keys, as text."""
+    """Return a recipe as text, without its seed, the path of a layer's file, and the given keys."""
     recipe = copy.deepcopy(record.recipe)
     for key in ("seed", "model.path", *keys):
         *sections, last = key.split(".")

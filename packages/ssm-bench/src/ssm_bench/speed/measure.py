@@ -32,8 +32,8 @@ class Ceiling:
     """The highest rates that were measured on the device.
 
     Attributes:
-        bandwidth: bytes a second of a copy of a large tensor, read and written.
-        arithmetic: operations a second of a large matrix product in float32.
+        bandwidth: bytes per second of a copy of a large tensor, read and written.
+        arithmetic: operations per second of a large matrix product in float32.
     """
 
     bandwidth: float

@@ -1,4 +1,4 @@
-"""The ranks that run one cell together: one alone, several spawned on this machine, or those of srun. Imports torch."""
+"""The ranks that run one cell: a single process, processes spawned here, or processes of srun. Imports torch."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class RankEndedError(RunError):
     """A spawned rank ended without an error of its own, for example by a signal."""
 
 
-#: Timeout of a collective operation: at their first one, ranks wait while another prepares the data.
+#: Timeout of a collective operation. In the first one, the ranks wait while another rank prepares the data.
 TIMEOUT = timedelta(hours=12)
 LOCALHOST = "127.0.0.1"
-#: Objects travel between CPUs with gloo, gradients between GPUs with NCCL.
+#: gloo sends objects between CPUs; NCCL reduces gradients between GPUs.
 BACKENDS = "cpu:gloo,cuda:nccl"
 #: After the first error of a spawned rank, the others have this long to write their state and to end.
 END_SECONDS = 30.0
-#: Key of the store under which the first rank that fails leaves its rank and its error.
+#: Key of the store under which the first rank that fails writes its rank and its error.
 FAILURE = "ssm-bench/failure"
 
 #: The store through which the ranks of this process's group met; None in a process without a group.
@@ -52,7 +52,7 @@ _store: distributed.Store | None = None
 def join_process_group(runtime: Runtime) -> bool:
     """Join the process group if srun started the ranks, and return whether this process is one of the ranks.
 
-    Return False if the ranks are still to be spawned by this process.
+    Return False if this process must still spawn the ranks.
 
     Raises:
         RunError: srun started another number of processes than the runtime asks for, or the runtime asks for several
@@ -158,7 +158,7 @@ def report_first_failure() -> Iterator[None]:
     """Replace the errors that follow another rank's failure by a sentence about that failure.
 
     A rank that fails closes its connections. The other ranks then fail in their next collective operation with an error
-    of the network, which does not say why. Therefore the first rank that fails leaves its error in the store.
+    of the network, which does not say why. Therefore the first rank that fails writes its error to the store.
 
     Raises:
         RunError: another rank failed first; the sentence names that rank and its error.
@@ -186,7 +186,7 @@ def _first_failure(error: Exception) -> tuple[int, str] | None:
 
 
 def spawn(runtime: Runtime, function: Callable[..., T], *args: Any) -> T:
-    """Call a function in one new process a device, on this machine, and return the result of rank 0.
+    """Call a function in one new process per device, on this machine, and return the result of rank 0.
 
     Stop signals of this process are forwarded to the ranks. If a rank fails, the others get ``END_SECONDS`` to end and
     are killed after that; the error of the rank that failed first is raised here.
@@ -243,7 +243,7 @@ def spawn(runtime: Runtime, function: Callable[..., T], *args: Any) -> T:
     return value
 
 
-#: What ended a rank, in the order in which it explains the end of the others.
+#: How a rank ended. The smaller number explains the errors of the other ranks better.
 _died, _failed = 0, 1
 
 
@@ -263,7 +263,7 @@ def _unpickled(data: bytes, text: str) -> BaseException:
 def _forward_signals(ranks: list[Any]) -> Callable[[], None]:
     """Forward this process's stop signals to its ranks. Return a function that restores the handlers.
 
-    Only signals that this process handles are forwarded: the others end it, and its ranks end with it.
+    Only signals that this process handles are forwarded. The other signals end this process, and its ranks with it.
     """
 
     def forward(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The LightningModule of every benchmark: loss and metrics by the data's spec, optimiser, schedule. Imports torch."""
+"""The LightningModule of every benchmark: loss and metrics for data of a spec, optimiser, schedule. Imports torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ssm_bench.training.non_finite import DivergedError, LossWatch, find_origin
 
 
 def seed_of(seed: int, step: int) -> int:
-    """Return the seed of this process in a training step; no other step or process has the same."""
+    """Return the seed of this rank for a training step; every step and every rank has another seed."""
     return int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1, np.uint64)[0])
 
 
@@ -38,12 +38,12 @@ class TrainingModule(L.LightningModule):
     The loss is the mean over the targets of the whole batch, and a metric is the mean over all targets of a split;
     neither depends on how many processes share the batches.
 
-    Randomness in a training step (dropout) is a function of seed, step and process alone, so a run that is stopped and
-    resumed computes the same numbers as one that is not.
+    Randomness in a training step (dropout) depends only on seed, step and rank, so a run that is stopped and resumed
+    computes the same numbers as an uninterrupted run.
 
     Args:
-        run_hash: hash of the run, which its checkpoints carry.
-        folder: the run folder, which takes a snapshot if a loss is not finite.
+        run_hash: hash of the run, which is written into its checkpoints.
+        folder: the run folder. A snapshot is written there if a loss is not finite.
 
     Raises:
         DivergedError: in training or evaluation, a loss or a metric is not finite.
@@ -56,7 +56,7 @@ class TrainingModule(L.LightningModule):
         if recipe.trainer.carry_state and not spec.stream:
             raise RunError("trainer.carry_state is for streams of text; these data are single examples.")
         if spec.metric in ("perplexity", "bits") and recipe.model.bidirectional:
-            raise RunError("A bidirectional model sees the token that it is to predict; set model.bidirectional=false.")
+            raise RunError("A bidirectional model sees the token that it must predict; set model.bidirectional=false.")
         self.model = model
         self.recipe = recipe
         self.spec = spec
@@ -65,7 +65,7 @@ class TrainingModule(L.LightningModule):
         self.folder = folder
         self._watch = LossWatch()
         self._batch: Batch | None = None
-        # Sums of this process. Those of training go into a checkpoint within an epoch; see on_save_checkpoint.
+        # Sums of this rank. A checkpoint within an epoch contains the training sums; see on_save_checkpoint.
         self._sums = {split: torch.zeros(3) for split in ("train", "val", "test")}
         # The state of each row of a stream between two windows; None before the first window.
         self._state: Any = None
@@ -85,8 +85,8 @@ class TrainingModule(L.LightningModule):
         count, loss, _ = self._step("train", batch)
         totals = distributed.all_reduce_sum(torch.stack([count, loss]).detach())
         # Every process watches the loss of the whole batch, so that all of them stop at the same step.
-        self._watch.note(totals[1])
-        # Gradients are averaged over the processes, whose shares may differ in targets.
+        self._watch.note(totals[1] / totals[0])
+        # DDP averages the gradients over the ranks, but each rank may have another number of targets.
         return loss * (self.trainer.world_size / totals[0])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -100,11 +100,11 @@ class TrainingModule(L.LightningModule):
             )
 
     def _stop_diverged(self, what: str, batch: Batch | None) -> None:
-        """Keep weights and batch in the run folder, and end the run with a sentence on what happened.
+        """Write weights and batch into the run folder, and end the run with a sentence about what happened.
 
         Args:
             what: the first clause of the sentence.
-            batch: the batch of this process; None if this process has none that gives such a number.
+            batch: the batch of this rank that gives a number that is not finite; None if there is none.
 
         Raises:
             DivergedError: always.
@@ -123,7 +123,7 @@ class TrainingModule(L.LightningModule):
 
         mine = None if batch is None else tuple(None if each is None else each.cpu() for each in batch)
         seen = distributed.all_gather((find_origin(self.model, forward), mine))
-        # Of several processes the one whose batch shows the number in a layer tells most.
+        # Choose a rank that has a batch, if possible one for which the layer was found.
         origin, found = max(seen, key=lambda one: (one[1] is not None, "first layer" in one[0]))
         if distributed.is_rank_zero():
             write_checkpoint(file, snapshot | {"batch": found})
@@ -139,7 +139,7 @@ class TrainingModule(L.LightningModule):
         self._step("test", batch)
 
     def _as_long_as_all(self, batch: Batch) -> Batch:
-        """Pad to the longest sequence of all processes, as one process would: batch norms count padding, too."""
+        """Pad a batch to the longest sequence of all ranks, as one rank would, because batch norms count padding."""
         x, y, lengths = batch
         extra = distributed.all_reduce_max(x.shape[1]) - x.shape[1]
         return Batch(F.pad(x, (0, extra)), F.pad(y, (0, extra), value=NO_TARGET) if self.spec.l_output else y, lengths)
@@ -171,7 +171,7 @@ class TrainingModule(L.LightningModule):
             plateau.step(values[self.spec.metric])
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        # Lightning would step a plateau after the checkpoint of its epoch was written.
+        # Lightning would step ReduceLROnPlateau only after it has written the checkpoint of the epoch.
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
@@ -202,7 +202,7 @@ class TrainingModule(L.LightningModule):
         return values
 
     def _find_batch(self, split: str) -> tuple[int, Batch | None]:
-        """Return number and content of the first batch of an evaluation whose loss is not finite, if there is one."""
+        """Return number and content of the first evaluation batch whose loss is not finite; (0, None) without one."""
         loader: Any = {"val": self.trainer.val_dataloaders, "test": self.trainer.test_dataloaders}.get(split)
         with torch.no_grad():
             for number, each in enumerate(loader or ()):
@@ -225,7 +225,7 @@ class TrainingModule(L.LightningModule):
                 f"{self.trainer.world_size}; resume it with devices and nodes as before."
             )
         self._state = states[distributed.rank() % len(states)]
-        # The checkpoint holds the sums of all processes; rank 0 goes on with them.
+        # The checkpoint holds the sums over all ranks; rank 0 continues with them.
         self._sums["train"] = checkpoint["train_sums"] if distributed.is_rank_zero() else torch.zeros(3)
 
     def configure_optimizers(self) -> Any:
