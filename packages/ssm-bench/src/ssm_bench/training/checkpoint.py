@@ -72,18 +72,18 @@ def find_checkpoint(folder: Path, run_hash: str, say: Callable[[str], None]) -> 
     best = folder / run_folder.BEST
     for file, content in usable:
         # Before the first epoch is complete, there is no best epoch.
-        if not _epochs_done(content) or _usable(best, None, say) is not None:
+        if not _epochs_done(content) or _usable(best, run_hash, say) is not None:
             return file
         say(f"{best} is missing or was damaged, so {file.name} cannot be used.")
     return None
 
 
-def _usable(file: Path, run_hash: str | None, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _usable(file: Path, run_hash: str, say: Callable[[str], None]) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
         content = read_checkpoint(file)
-        if run_hash is not None and content.get("run_hash") != run_hash:
+        if content.get("run_hash") != run_hash:
             raise DamagedError(f"{file} belongs to another run.")
     except DamagedError as error:
         say(f"{error} It is kept as {run_folder.set_aside(file).name}.")
