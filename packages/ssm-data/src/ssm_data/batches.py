@@ -37,7 +37,7 @@ class _Epochs(Sampler[list[Any]]):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank is {rank}; of {world_size} processes it must be from 0 to {world_size - 1}.")
+            raise ValueError(f"rank is {rank}; with {world_size} processes it must be from 0 to {world_size - 1}.")
         if batch_size % world_size:
             raise ValueError(f"batch_size is {batch_size}; {world_size} processes cannot share it equally.")
         super().__init__()

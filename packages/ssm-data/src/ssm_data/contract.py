@@ -290,7 +290,7 @@ class Dataset(ABC):
             return self._preparation(place)
         except OSError as error:
             raise DataError(
-                f"The files of {self.title} cannot be looked for: {error}; mend it and try again."
+                f"The files of {self.title} cannot be searched: {error}; remove the cause and try again."
             ) from error
 
     def _folder(self, place: Place, preparation: Preparation) -> Path:

@@ -100,7 +100,7 @@ def _fetch(source: Published, partial: Path, progress: bool) -> None:
             have += len(chunk)
             bar.update(task, completed=have)
     if have < source.size:
-        raise ConnectionError(f"the connection broke off after {have:,} bytes; the next attempt goes on there")
+        raise ConnectionError(f"the connection broke off after {have:,} bytes; the next attempt resumes there")
 
 
 def hub(repository: str, split: str, columns: Sequence[str], configuration: str | None = None) -> Any:

@@ -177,7 +177,7 @@ def _asked(prepared: Prepared, target: Any) -> list[Part]:
         return []
     if prepared.spec.tokens and prepared.spec.d_input == 256:
         return []  # sound: the target is the input, one sample later
-    return [Curve(f"what is asked for, {np.shape(target)[0]:,} positions", np.asarray(target, float).reshape(-1))]
+    return [Curve(f"target, {np.shape(target)[0]:,} positions", np.asarray(target, float).reshape(-1))]
 
 
 def _answer(prepared: Prepared, target: Any) -> str:
@@ -186,8 +186,8 @@ def _answer(prepared: Prepared, target: Any) -> str:
     if np.ndim(target) == 0:
         return f"class {target}{f', {prepared.classes[target]}' if prepared.classes else ''}"
     if np.size(target) == 1:
-        return f"{float(target[0]):.4g} is asked for"
-    return f"{np.size(target):,} {'values' if prepared.spec.target == 'value' else 'tokens'} are asked for"
+        return f"target {float(target[0]):.4g}"
+    return f"target of {np.size(target):,} {'values' if prepared.spec.target == 'value' else 'tokens'}"
 
 
 def written(prepared: Prepared, tokens: np.ndarray) -> str:

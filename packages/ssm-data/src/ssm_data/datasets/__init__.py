@@ -1,1 +1,1 @@
-"""One file for each data set, or for a few that share their files; and what several of them share."""
+"""The data sets: one module for each, or for several that read the same files; and modules that they share."""

@@ -1,4 +1,4 @@
-"""Sound files of a folder, predicted sample by sample: any folder, the Beethoven sonatas, YouTubeMix.
+"""Sound files of a folder, predicted sample by sample: any folder, the Beethoven sonatas, and YouTubeMix.
 
 Goel et al., "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729, section 5).
 """
@@ -22,16 +22,19 @@ from ssm_data.splits import Ragged
 
 RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+#: Shares of the files at which the train split and the validation split end.
 SHARES = (0.88, 0.94)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFolder(QuantizedSound):
-    """Pieces of one length, cut from the sound files of a folder; 88, 6 and 6 percent of the files make the splits.
+    """Pieces of equal length, cut from the sound files of a folder.
+
+    Train, val and test take 88, 6 and 6 percent of the files.
 
     Args:
-        folder: name of the folder below ``--data``; its files come in the order of their names and numbers.
-        l_max: samples of a piece, at 16 kHz; what remains of a file is left out.
+        folder: name of the folder below ``--data``; its files are sorted by name, and numbers in names by value.
+        l_max: number of samples of a piece, at 16 kHz; a shorter rest of a file is left out.
     """
 
     name: ClassVar[str] = "audio-folder"
@@ -93,7 +96,7 @@ class AudioFolder(QuantizedSound):
 
 @dataclass(frozen=True, kw_only=True)
 class Beethoven(AudioFolder):
-    """The 32 piano sonatas of Beethoven in pieces of eight seconds, quantised in linear steps."""
+    """The 32 piano sonatas of Beethoven in pieces of eight seconds, quantised linearly."""
 
     name: ClassVar[str] = "beethoven"
     title: ClassVar[str] = "Beethoven"
@@ -116,7 +119,7 @@ class YouTubeMix(AudioFolder):
 
 
 def sound_files(root: Path) -> list[Path]:
-    """Return the sound files in a folder and below it; numbers in their names are sorted as numbers."""
+    """Return the sound files of a folder and its subfolders, sorted by name, and numbers in names by value."""
     files = [path for path in archives.files(root, "**/*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(files, key=lambda path: _natural(path.relative_to(root).as_posix()))
 

@@ -1,7 +1,7 @@
-"""BIDMC: heart rate, respiratory rate or blood oxygen of a patient from half a minute of two signals.
+"""BIDMC: predict heart rate, respiratory rate or blood oxygen of a patient from half a minute of two signals.
 
-Pimentel et al., "Toward a Robust Estimation of Respiratory Rate From Pulse Oximeters" (2016); the series are
-those of Tan et al., "Monash University, UEA, UCR Time Series Regression Archive" (arXiv:2006.10996).
+The data are by Pimentel et al., "Toward a Robust Estimation of Respiratory Rate From Pulse Oximeters" (2016); the
+series are by Tan et al., "Monash University, UEA, UCR Time Series Regression Archive" (arXiv:2006.10996).
 """
 
 from __future__ import annotations
@@ -24,19 +24,24 @@ from ssm_data.options import Seed
 from ssm_data.splits import Signals, shuffled
 
 NAMES = {"rr": "RR", "hr": "HR", "spo2": "SpO2"}
+#: Numbers of the records on Zenodo.
 RECORDS = {"rr": 4001463, "hr": 4001456, "spo2": 4001464}
 FILES = ("BIDMC32{}_TRAIN.ts", "BIDMC32{}_TEST.ts")
-TOTALS = {"rr": 7_870, "hr": 7_949, "spo2": 7_949}  # series in both files
+#: Number of series in both files together.
+TOTALS = {"rr": 7_870, "hr": 7_949, "spo2": 7_949}
 LENGTH, CHANNELS = 4000, 2
+#: Shares of the series at which the train split and the validation split end.
 SHARES = (0.7, 0.85)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BIDMC(Dataset):
-    """Series of 4,000 samples of two channels (pulse and electrocardiogram), cut at random into 70, 15 and 15 percent.
+    """Series of 4,000 samples of two channels (pulse and electrocardiogram).
+
+    Train, val and test take 70, 15 and 15 percent of the series, drawn at random.
 
     Args:
-        measure: what a model predicts: ``rr`` or ``hr`` (a minute), or ``spo2`` (percent).
+        measure: what a model predicts: ``rr`` or ``hr`` (per minute), or ``spo2`` (percent).
         seed: seed of the splits.
     """
 
@@ -124,7 +129,7 @@ class BIDMC(Dataset):
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line of data in a ``.ts`` file; its header ends with ``@data``."""
+    """Yield number and text of each line of a ``.ts`` file after its header, which ends with ``@data``."""
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = enumerate(file, 1)
         for _, line in lines:
@@ -134,10 +139,10 @@ def _rows(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def parsed(row: str, where: str) -> tuple[np.ndarray, float]:
-    """Return series (4000, 2) float32 and target of a line: channels and target between colons.
+    """Return the series (4000, 2) float32 and the target of a line; colons separate the channels and the target.
 
     Raises:
-        DataError: the line holds something else.
+        DataError: the line has another form.
     """
     *channels, target = row.split(":")
     try:

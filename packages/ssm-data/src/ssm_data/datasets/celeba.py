@@ -26,8 +26,10 @@ from ssm_data.splits.pictures import decoded
 ATTRIBUTES, PARTITION, IMAGES = "list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba"
 MD5 = {ATTRIBUTES: "75e246fa4810816ffd6ee81facbd244c", PARTITION: "d32c9cbf5e040fd4025c592c306e6668"}
 PUBLISHED = {"train": 162_770, "val": 19_867, "test": 19_962}
+#: Number of attributes.
 LABELS = 40
-BYTES = 1 << 31  # an upper bound of all files together
+#: Upper bound of the size of all files together, in bytes.
+BYTES = 1 << 31
 HOW_TO = (
     f"Get {IMAGES}.zip (1.4 GB), {ATTRIBUTES} and {PARTITION} by the link to Google Drive in "
     "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, put them into celeba, the images unpacked or not, and name "
@@ -37,10 +39,10 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class CelebA(Dataset):
-    """Squares from the middle of aligned faces; the files are packed into one array and decoded when they are read.
+    """Central squares of aligned faces; the files are packed into one array and decoded when they are read.
 
     Args:
-        size: height and width.
+        size: height and width of an image, in pixels.
     """
 
     name: ClassVar[str] = "celeba"
@@ -95,7 +97,7 @@ class CelebA(Dataset):
         packed = Ragged.empty(writer, "files", lengths.tolist(), np.uint8)
         files = archives.read_folder(images, "*.jpg") if images.is_dir() else archives.read_archive(images, "*.jpg")
         for name, content in parallel.tracked(files, len(names), title="CelebA: reading", progress=progress):
-            decoded(content, f"{name} in {images}")  # so that a broken image is found now
+            decoded(content, f"{name} in {images}")  # finds a broken image now
             packed[rows[name.rsplit("/", 1)[-1]]][:] = np.frombuffer(content, np.uint8)
         writer.array("labels", np.array([labels[name] for name in names]) > 0)
         for split, index in splits.items():
@@ -141,7 +143,7 @@ def read_list(path: Path, header: int) -> Iterator[tuple[str, list[int]]]:
     """Yield name and numbers of each line of a list after its header.
 
     Raises:
-        DataError: it is not the published list.
+        DataError: the file is not the published list.
     """
     content = archives.content_of(path)
     if (found := hashlib.md5(content).hexdigest()) != MD5[path.name]:

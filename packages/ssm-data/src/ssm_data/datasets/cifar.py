@@ -10,17 +10,19 @@ from ssm_data.contract import Prepared
 from ssm_data.datasets.cifar10 import CIFAR10, MEAN, STD
 from ssm_data.splits import AugmentedImages, Images
 
+#: Maximum shift of an augmented image, in pixels.
 MARGIN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class CIFAR(CIFAR10):
-    """Colour images of ten classes in two dimensions, 32 by 32, each channel standardised.
+    """Colour images of ten classes in two dimensions, 32 by 32 pixels; each channel is standardised.
 
-    ``Prepared.downsampled`` gives them at 16 by 16 or 8 by 8, for a change of resolution or for progressive resizing.
+    ``Prepared.downsampled`` returns them with 16 by 16 or 8 by 8 pixels, for tests at another resolution or for
+    progressive resizing.
 
     Args:
-        augment: shift train images by up to 4 pixels and flip half of them.
+        augment: shift train images by up to 4 pixels, and flip them with probability 1/2.
     """
 
     name: ClassVar[str] = "cifar"

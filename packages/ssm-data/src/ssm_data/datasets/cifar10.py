@@ -1,4 +1,4 @@
-"""CIFAR-10: its original files, and what the data sets ``image``, ``scifar`` and ``cifar`` share.
+"""CIFAR-10: its original files, and the base class of the data sets ``image``, ``scifar`` and ``cifar``.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
 """
@@ -33,7 +33,7 @@ FOLDER = "cifar-10-batches-py"
 PARENTS = ("cifar", "cifar10")
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = "test_batch"
-# MD5 of the published files, and SHA-256 of pixels (10,000 x 3,072 uint8) and classes (uint8) in them.
+#: MD5 of the published files.
 MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -42,6 +42,7 @@ MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+#: Published file by the SHA-256 of its content: pixels (10,000 x 3,072 uint8), then classes (uint8).
 CONTENT = {
     "ba52cb2d72c412975d7556bb26bd094956f1c002d1937053f6f1252f2ac17114": "data_batch_1",
     "350ff9000489d02f2568c0dcf4912ffdbae9e50932147905fb1b8159ad54f0ac": "data_batch_2",
@@ -51,9 +52,9 @@ CONTENT = {
     "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a": "test_batch",
 }
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# A batch has 10,013 numbered objects, and operations of protocol 2.
+#: Limits of the pickle of a batch. A published batch has 10,013 numbered objects, and operations of protocol 2.
 MOST_OBJECTS, PROTOCOL = 1_000_000, 3
-# What unpickling raises for content that is damaged or made up.
+#: Exceptions that unpickling raises for damaged or forged content.
 UNPICKLING = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -68,9 +69,12 @@ UNPICKLING = (
     UnicodeDecodeError,
     ValueError,
 )
+#: Number of images in a batch file.
 BATCH = 10_000
+#: Height and width of an image, in pixels.
 SIDE = 32
 SIZES = {"train": 45_000, "val": 5_000, "test": 10_000}
+#: Share of the train images that becomes the validation split.
 VALIDATION = 0.1
 SPLIT_SEED = 42
 MEAN, STD = np.array([0.4914, 0.4822, 0.4465]), np.array([0.247, 0.243, 0.261])
@@ -79,11 +83,12 @@ HOW_TO = (
     f"or {FOLDER} unpacked from it, with --data."
 )
 
-Arrays = tuple[np.ndarray, np.ndarray]  # (K, 3, 32, 32) uint8 and (K,) uint8
+#: Images (K, 3, 32, 32) uint8 and classes (K,) uint8.
+Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class CIFAR10(Dataset):
-    """Base of the three data sets: their sources, the seeded split of 45,000 and 5,000 images, standardised pixels."""
+    """Base of the three data sets: sources, standardised pixels, and a seeded split of 45,000 and 5,000 images."""
 
     mean: ClassVar[float | np.ndarray] = MEAN
     std: ClassVar[float | np.ndarray] = STD
@@ -146,7 +151,7 @@ class CIFAR10(Dataset):
         return () if self.miniature else CLASSES
 
     def _parts(self, entry: cache.Entry) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-        """Yield each split with the places of its images, all classes and all images."""
+        """Yield each split and three arrays: rows of its images, all stored classes, and all stored images."""
         order = entry.array("train_order")
         cut = len(order) - int(VALIDATION * len(order))
         test = entry.array("test_labels")
@@ -160,16 +165,16 @@ class CIFAR10(Dataset):
             yield split, (index[self._subset(split, len(index))], labels, images)
 
     def _picture(self, images: np.ndarray) -> np.ndarray:
-        """Return what is stored of colour images (K, 3, 32, 32): (K, 32, 32, 3) uint8, or (K, 32, 32) of grey ones."""
+        """Convert colour images (K, 3, 32, 32) to the stored form: (K, 32, 32, 3) uint8, or (K, 32, 32) if grey."""
         return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
     def _textures(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return images and classes of the miniature."""
+        """Return images and classes of the miniature, by split."""
         return miniatures.coloured_textures()
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """Return the luminance (ITU-R 601-2, as Pillow computes it) of images (K, 3, 32, 32), (K, 32, 32) uint8."""
+    """Return the luminance (K, 32, 32) uint8 of images (K, 3, 32, 32), by ITU-R 601-2 and as Pillow computes it."""
     red, green, blue = (images[:, channel].astype(np.uint32) for channel in range(3))
     return ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16).astype(np.uint8)
 
@@ -205,10 +210,10 @@ def read(source: Path, progress: bool) -> dict[str, Arrays]:
 
 
 def unpickled(content: bytes, name: str) -> Arrays:
-    """Return images and classes of a pickled batch; nothing in the pickle is executed.
+    """Return images and classes of a pickled batch, without executing any code of the pickle.
 
     Raises:
-        DataError: it is no batch of CIFAR-10.
+        DataError: the content is not a batch of CIFAR-10.
     """
     try:
         _check_operations(content)
@@ -229,10 +234,10 @@ def unpickled(content: bytes, name: str) -> Arrays:
 
 
 def _check_operations(content: bytes) -> None:
-    """Refuse what would fill the memory: a pickle numbers its objects as it likes, and the reader makes room for all.
+    """Refuse a pickle that would fill the memory: Python allocates memory up to the largest object number in it.
 
     Raises:
-        ValueError: the pickle has such a number, or an operation that is newer than CIFAR-10.
+        ValueError: an object number is too large, or an operation is newer than the published files.
     """
     for operation, argument, _ in pickletools.genops(content):
         if operation.proto > PROTOCOL or (operation.name.endswith("PUT") and argument > MOST_OBJECTS):  # type: ignore[operator]
@@ -240,7 +245,7 @@ def _check_operations(content: bytes) -> None:
 
 
 def read_hub() -> dict[str, Arrays]:
-    """Return all six batches from the hub, where they lie in another order; each is known by its content.
+    """Return all six batches from the hub. The hub stores them in another order; identify each by its content.
 
     Raises:
         DataError: the hub cannot be reached, or holds other images.
@@ -262,7 +267,7 @@ def read_hub() -> dict[str, Arrays]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Read a pickled array and nothing else, because a pickle may name any function to be called."""
+    """Read only pickled arrays, because a pickle can name any function for the reader to call."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy.core.multiarray", "_reconstruct"):

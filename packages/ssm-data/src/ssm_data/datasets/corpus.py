@@ -1,4 +1,4 @@
-"""Base of the corpora of language modelling: a stream of tokens for each split."""
+"""Base of the corpora for language modelling: each split is a stream of tokens."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from ssm_data.contract import SPLITS, Dataset, Prepared, Spec
 from ssm_data.options import Length
 from ssm_data.splits import Stream
 
+#: File of an entry that holds the vocabulary, one symbol per line.
 VOCABULARY = "vocabulary.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(Dataset):
-    """A text that is predicted token by token; ``limit`` counts predictions, from the beginning of a split.
+    """A text that is predicted token by token; ``limit`` is a number of predictions at the beginning of a split.
 
     Args:
-        l_max: tokens in a window.
+        l_max: number of tokens in a window.
     """
 
     metric: ClassVar[Literal["perplexity", "bits"]]
@@ -35,7 +36,7 @@ class Corpus(Dataset):
     l_max: Length = 8192
 
     def expected(self) -> Spec:
-        """See :meth:`Dataset.expected`."""
+        """Return the expected spec; see :meth:`Dataset.expected`."""
         symbols = self.miniature_vocabulary if self.miniature else self.vocabulary
         tokens = {split: size - 1 for split, size in self.published.items()}  # the first token is no target
         return Spec(
@@ -79,7 +80,7 @@ class Corpus(Dataset):
 
 
 def constant_guess(targets: np.ndarray, metric: Literal["perplexity", "bits"]) -> float:
-    """Return the metric of the one distribution that predicts the targets best: their own frequencies."""
+    """Return the metric of the best constant prediction: the distribution of the targets themselves."""
     counts = np.bincount(targets)
     shares = counts[counts > 0] / counts.sum()
     bits = float(-(shares * np.log2(shares)).sum())

@@ -1,6 +1,7 @@
-"""enwik8 and text8, the first 10^8 bytes of Wikipedia, character by character.
+"""enwik8 and text8: the first 10^8 bytes of Wikipedia, predicted character by character.
 
-Mahoney, "About the Test Data" (mattmahoney.net/dc/textdata.html); 90, 5 and 5 million of them are the splits.
+Train, val and test are the first 90, the next 5 and the last 5 million bytes. Source: Mahoney, "About the Test Data"
+(mattmahoney.net/dc/textdata.html).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ssm_data.generators import miniatures
 from ssm_data.options import Length
 
 SIZE = 100_000_000
+#: Bytes at which the train split and the validation split end.
 CUTS = (90_000_000, 95_000_000)
 
 
@@ -84,7 +86,7 @@ class Enwik8(Corpus):
         self._store_text(writer, {split: np.frombuffer(text.encode(), np.uint8) for split, text in texts.items()})
 
     def _store_text(self, writer: cache.Writer, texts: dict[str, np.ndarray]) -> None:
-        """Number the bytes that occur anywhere, in their order, and store the texts by these numbers."""
+        """Number the byte values that occur in any text, in ascending order, and store the texts as these numbers."""
         symbols = np.flatnonzero(sum(np.bincount(text, minlength=256) for text in texts.values()))
         numbers = np.zeros(256, dtype=np.uint8)
         numbers[symbols] = np.arange(len(symbols))
@@ -95,7 +97,7 @@ class Enwik8(Corpus):
 
 @dataclass(frozen=True, kw_only=True)
 class Text8(Enwik8):
-    """The text without its markup, in the letters a to z and spaces."""
+    """The text without its markup; it consists of the letters a to z and spaces."""
 
     name: ClassVar[str] = "text8"
     title: ClassVar[str] = "text8"

@@ -1,7 +1,7 @@
-"""Forecasting (etth, ettm, weather, ecl): the next values of a series from those before.
+"""Forecasting (etth, ettm, weather, ecl): predict the next values of a series from its previous values.
 
-Zhou et al., "Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting"
-(arXiv:2012.07436, section 4); the univariate setting.
+This is the univariate setting of Zhou et al., "Informer: Beyond Efficient Transformer for Long Sequence Time-Series
+Forecasting" (arXiv:2012.07436, section 4).
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from ssm_data.generators import miniatures
 from ssm_data.options import Length
 from ssm_data.splits import Horizons
 
+#: Number of hours in a month.
 MONTH = 30 * 24
-STAMPS = 4  # channels of the time
+#: Number of channels of a time stamp.
+STAMPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast(Dataset):
-    """One series with the time of day, week, month and year; a model predicts the values of the horizon.
+    """One series with time stamps; a model predicts the values of the forecast horizon.
 
-    An input has ``past + future`` steps, of which the last ``future`` are zero.
+    A time stamp has four channels: the time of the day, and the day of the week, of the month and of the year. An input
+    has ``past + future`` steps; its last ``future`` steps are zero.
 
     Args:
-        past: steps that are known.
-        future: steps of the horizon.
+        past: number of known steps.
+        future: number of steps of the forecast horizon.
     """
 
     files: ClassVar[tuple[str, ...]]
@@ -66,7 +69,7 @@ class _Forecast(Dataset):
         self._examples(self.rows)
 
     def _examples(self, rows: int) -> dict[str, tuple[int, int]]:
-        """Return where each split starts and how many examples it has; a split looks back into the one before.
+        """Return the start and the number of examples of each split; val and test begin ``past`` steps early.
 
         Raises:
             ValueError: a split is too short for one example.
@@ -134,17 +137,17 @@ class _Forecast(Dataset):
         return Prepared(spec, splits)
 
     def _ends(self, rows: int) -> tuple[int, int, int]:
-        """Return where train, val and test end."""
+        """Return the steps at which train, val and test end."""
         train, test = int(0.7 * rows), int(0.2 * rows)
         return train, rows - test, rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class ETTHourly(_Forecast):
-    """Oil temperature of a transformer every hour; 12, 4 and 4 months.
+    """Oil temperature of a transformer, every hour; train, val and test have 12, 4 and 4 months.
 
     Args:
-        transformer: the first or the second.
+        transformer: number of the transformer.
     """
 
     name: ClassVar[str] = "etth"
@@ -167,7 +170,7 @@ class ETTHourly(_Forecast):
 
 @dataclass(frozen=True, kw_only=True)
 class ETTMinutely(ETTHourly):
-    """Oil temperature of a transformer every quarter of an hour; 12, 4 and 4 months."""
+    """Oil temperature of a transformer, every 15 minutes; train, val and test have 12, 4 and 4 months."""
 
     name: ClassVar[str] = "ettm"
     title: ClassVar[str] = "ETTm"
@@ -178,7 +181,7 @@ class ETTMinutely(ETTHourly):
 
 @dataclass(frozen=True, kw_only=True)
 class Weather(_Forecast):
-    """Wet-bulb temperature every hour; 70, 10 and 20 percent."""
+    """Wet-bulb temperature, every hour; train, val and test have 70, 10 and 20 percent of the steps."""
 
     name: ClassVar[str] = "weather"
     title: ClassVar[str] = "Weather"
@@ -190,7 +193,7 @@ class Weather(_Forecast):
 
 @dataclass(frozen=True, kw_only=True)
 class ECL(_Forecast):
-    """Consumption of electricity of one client every hour; 70, 10 and 20 percent."""
+    """Electricity consumption of one client, every hour; the splits have 70, 10 and 20 percent of the steps."""
 
     name: ClassVar[str] = "ecl"
     title: ClassVar[str] = "ECL"
@@ -201,7 +204,7 @@ class ECL(_Forecast):
 
 
 def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return times (T,) datetime64[m] and values (T,) float64 of a column of a CSV file with a column ``date``.
+    """Return times (T,) datetime64[m] and the values (T,) float64 of a column; the CSV file has a column ``date``.
 
     Raises:
         DataError: a column is missing, or a row holds no time or no finite number.
@@ -231,7 +234,7 @@ def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stamps(times: np.ndarray) -> np.ndarray:
-    """Return minute of the day, day of the week, of the month and of the year, from -0.5 to 0.5: (T, 4) float32."""
+    """Return minute of the day and day of the week, month and year, scaled to -0.5 to 0.5: (T, 4) float32."""
     days = times.astype("datetime64[D]")
     minute = (times - days).astype(np.int64) / (24 * 60 - 1)
     weekday = (days.astype(np.int64) + 3) % 7 / 6  # 1 January 1970 was a Thursday

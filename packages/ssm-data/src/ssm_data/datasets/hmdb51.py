@@ -1,4 +1,4 @@
-"""HMDB-51: clips of films in which people do one of 51 things.
+"""HMDB-51: clips of films in which people perform one of 51 actions.
 
 Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition" (ICCV 2011).
 """
@@ -24,14 +24,18 @@ from ssm_data.splits.pictures import film
 CLASSES = 51
 MINIATURE_CLASSES = 10
 PUBLISHED = {"train": 3_570, "test": 1_530}
+#: Tag of the videos of each split in the official lists.
 TAGS = {"train": "1", "test": "2"}
 FOLDERS = ("hmdb51", "HMDB51", "hmdb51_org", ".")
 VIDEOS = ("videos", "hmdb51_org", ".")
 LISTS = ("splits", "testTrainMulti_7030_splits", "test_train_splits", "../testTrainMulti_7030_splits", ".")
 ARCHIVES = ("hmdb51_org.rar", "test_train_splits.rar")
+#: Share of the train videos that becomes the validation split.
 HELD_OUT = 0.1
 SPLIT_SEED = 42
+#: Mean and standard deviation of each channel, in [0, 1].
 MOMENTS = (tuple(x / 255 for x in (110.2, 100.64, 96.0)), tuple(x / 255 for x in (58.1, 56.5, 55.3)))
+#: Shorter side of a resized frame, relative to the size of the crop.
 SHORTER = 256 / 224
 UNPACK = (
     f"unpack {ARCHIVES[0]} with unrar or 7z to hmdb51/videos, there each of the 51 archives in it to a folder "
@@ -46,19 +50,19 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class HMDB51(Dataset):
-    """Clips of some seconds; the video files are packed into one array and decoded when they are read.
+    """Clips of a few seconds; the video files are packed into one array and decoded when they are read.
 
-    Training sees one clip of each video, anywhere in it. Evaluation sees clips one after the other, without
-    overlap; a video's prediction is the mean of those of its clips (``Clips.index`` tells the video of each).
+    Training reads one clip of each video, at a random position. Evaluation reads consecutive clips without overlap. The
+    prediction of a video is the mean of the predictions of its clips; ``Clips.index`` holds the video of each clip.
 
     Args:
         split: number of the official split.
-        validation: the splits have no validation videos. ``held-out`` takes a seeded tenth of those for
-            training; ``test`` validates on the test videos, as the published numbers were obtained.
-        size: height and width.
-        frames: number of frames that are taken of a clip.
-        seconds: duration of a clip.
-        magnitude: magnitude of RandAugment on training clips, at most 10.
+        validation: the official splits have no validation videos. ``held-out`` validates on a seeded tenth of the train
+            videos; ``test`` validates on the test videos, as in the published results.
+        size: height and width of a frame, in pixels.
+        frames: number of frames that are taken from a clip.
+        seconds: duration of a clip, in seconds.
+        magnitude: magnitude of RandAugment on train clips, at most 10.
     """
 
     name: ClassVar[str] = "hmdb51"
@@ -78,7 +82,7 @@ class HMDB51(Dataset):
         clips = max(1, int(miniatures.FRAMES / miniatures.RATE / self.seconds)) if self.miniature else 1
         val = held_out or videos["test"]
         classes = MINIATURE_CLASSES if self.miniature else CLASSES
-        # The videos of val and test are cut into clips, of which only their lengths tell the number.
+        # The videos of val and test are cut into clips; the number of clips depends on the lengths of the videos.
         sizes = {"train": videos["train"] - held_out, "val": clips * val, "test": clips * videos["test"]}
         axes = (self.frames, size, size)
         return self._classification(sizes, tokens=False, d_input=3, d_output=classes, axes=axes, chance=1 / classes)
@@ -109,7 +113,7 @@ class HMDB51(Dataset):
         paths = [path for path, _ in rows]
         if lacking := [path for path in paths if not path.is_file()]:
             raise DataError(f"{folder} lacks {len(lacking):,} videos, {lacking[0]} among them. {HOW_TO}")
-        # Counting decodes every frame, so that a broken video is found now.
+        # Counting decodes every frame, so it finds broken videos now.
         probed = parallel.mapped(probe, paths, title="HMDB-51: decoding", progress=progress)
         counts, rates = zip(*probed, strict=True)
         packed = Ragged.empty(writer, "files", [path.stat().st_size for path in paths], np.uint8)
@@ -177,7 +181,7 @@ class HMDB51(Dataset):
 
 
 def find(place: Place) -> tuple[Path | None, Path | None]:
-    """Return the folder with one folder of videos for each class, and the folder of the lists; None if missing."""
+    """Return the folder of the videos (with one folder per class) and the folder of the lists; None if missing."""
     roots = [place.data / name for name in FOLDERS] if place.data else []
     folders = (root / name for root in roots for name in VIDEOS)
     folder = next((path for path in folders if next(path.glob("*/*.avi"), None)), None)
@@ -186,7 +190,7 @@ def find(place: Place) -> tuple[Path | None, Path | None]:
 
 
 def read_split(path: Path) -> dict[str, list[str]]:
-    """Return the names of the videos of a class for training and for the test; those of neither have the tag 0.
+    """Return the names of the train videos and of the test videos of a class; videos of neither have the tag 0.
 
     Raises:
         DataError: a line has another form.
@@ -203,7 +207,7 @@ def read_split(path: Path) -> dict[str, list[str]]:
 
 
 def probe(path: Path) -> tuple[int, float]:
-    """Return the number of frames of a video, and the frames a second."""
+    """Return the number of frames of a video, and its frames per second."""
     import av
 
     content = path.read_bytes()

@@ -13,13 +13,13 @@ import numpy as np
 from ssm_data.datasets.cifar10 import CIFAR10, grey
 from ssm_data.generators import miniatures
 
-# Mean and standard deviation of the grey pixels, as in the S4 authors' code.
+#: Mean and standard deviation of the grey pixels in [0, 1], as in the code of the authors of S4.
 MEAN, STD = 122.6 / 255, 61 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image(CIFAR10):
-    """Grey images of ten classes as 1,024 pixels, standardised."""
+    """Grey images of ten classes as sequences of 1,024 standardised pixels."""
 
     name: ClassVar[str] = "image"
     title: ClassVar[str] = "Image"

@@ -25,7 +25,8 @@ PARTS = ("train", "val")
 CLASSES = 1000
 MINIATURE_CLASSES = 10
 PUBLISHED = {"train": 1_281_167, "val": 50_000}
-CROP = 0.9  # of the shorter side, in evaluation
+#: Side of the crop in evaluation, as a share of the shorter side of the image.
+CROP = 0.9
 SUFFIXES = (".jpeg", ".jpg", ".png")
 HOW_TO = (
     "Get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar (144 GB) from https://image-net.org, which asks for an "
@@ -36,14 +37,16 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNet(Dataset):
-    """Squares of colour images; the official validation images serve as val and test, as in all published numbers.
+    """Squares of colour images; both val and test are the official validation images, as in all published results.
 
-    Preparation lists the files and does not copy them: the folder must stay where it is.
+    Preparation lists the files and does not copy them; therefore the folder must not be moved.
 
     Args:
-        size: height and width.
-        augment: train on random parts with RandAugment, erasing, mixup or CutMix; otherwise on the middle of images.
-        repeats: number of times that an epoch augments an image; it takes so many times fewer images.
+        size: height and width of an image, in pixels.
+        augment: train on random parts of images with RandAugment, erasing, and mixup or CutMix; otherwise train on the
+            central squares of images.
+        repeats: number of times that an epoch augments an image; the number of different images of an epoch is divided
+            by it.
     """
 
     name: ClassVar[str] = "imagenet"

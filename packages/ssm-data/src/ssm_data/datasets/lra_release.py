@@ -1,4 +1,4 @@
-"""The release of the Long Range Arena: where its files lie, and what to say if they are not there.
+"""The release of the Long Range Arena: paths of its files, and the warning if they are missing.
 
 Tay et al., "Long Range Arena" (arXiv:2011.04006).
 """
@@ -12,16 +12,16 @@ ARCHIVES = ("lra_release.gz", "lra_release.tar.gz", "lra_release.tgz", "lra_rele
 
 
 def folders(*names: str) -> tuple[str, ...]:
-    """Return the places below ``--data`` where a folder of the release is looked for, under each of its names."""
+    """Return the paths below ``--data`` at which a folder of the release may be, for each of its names."""
     return tuple(f"{root}{name}" for name in names for root in ("", "lra_release/", "lra_release/lra_release/"))
 
 
 def not_read(data: Path | None, wanted: str) -> str:
-    """Say in a sentence that a folder does not hold a part of the release and that data are generated instead.
+    """Return a sentence that a part of the release is missing in a folder and that data are generated instead.
 
     Args:
-        data: the folder that the user named; the sentence is empty if there is none.
-        wanted: what is missing.
+        data: the folder that the user named; if it is None, the sentence is empty.
+        wanted: the missing part.
     """
     if data is None:
         return ""

@@ -1,7 +1,7 @@
 """MNIST pixel by pixel: row by row (smnist), or in a fixed permutation (pmnist).
 
-LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998). The sequential and permuted
-tasks are those of Le et al., "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units"
+The images are by LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998). The sequential and
+permuted tasks are by Le et al., "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units"
 (arXiv:1504.00941, section 4.2).
 """
 
@@ -36,7 +36,7 @@ ORIGINALS = {
     ),
     "test_labels": downloads.Published(f"{URL}t10k-labels-idx1-ubyte.gz", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
 }
-# MD5 of the same files unpacked.
+#: MD5 of the same files after unpacking.
 UNPACKED_MD5 = {
     "train_images": "6bbc9ace898e44ae57da46a324031adb",
     "train_labels": "a25bea736e30d166cdddb491f175f624",
@@ -44,6 +44,7 @@ UNPACKED_MD5 = {
     "test_labels": "27ae3e4e09519cfbb04c329615203637",
 }
 FOLDERS = ("mnist", "MNIST/raw", "mnist/MNIST/raw", ".")
+#: Share of the train images that becomes the validation split.
 VALIDATION = 0.1
 SPLIT_SEED = 42
 IMAGES, PIXELS = 70_000, 784
@@ -56,7 +57,7 @@ HOW_TO = (
 
 @dataclass(frozen=True, kw_only=True)
 class SequentialMNIST(Dataset):
-    """Digits as 784 pixels in [0, 1], row by row, with the seeded split of 54,000 and 6,000."""
+    """Digits as sequences of 784 pixels in [0, 1], row by row; the seeded split has 54,000 and 6,000 images."""
 
     name: ClassVar[str] = "smnist"
     title: ClassVar[str] = "sMNIST"
@@ -91,7 +92,7 @@ class SequentialMNIST(Dataset):
         return {}
 
     def _order(self, pixels: int) -> np.ndarray:
-        """Return which pixel stands at each place of the sequence."""
+        """Return the number of the pixel at each position of the sequence."""
         return np.arange(pixels)
 
     def _write(self, place: Place, files: dict[str, Path], writer: cache.Writer, progress: bool) -> None:
@@ -143,7 +144,7 @@ class PermutedMNIST(SequentialMNIST):
     """The same pixels in one fixed permutation.
 
     Args:
-        order: ``bit-reversal``, as the numbers of the S4 family were obtained, or ``random``.
+        order: ``bit-reversal``, as in the published results of S4 and its relatives, or ``random``.
         seed: seed of the random permutation.
     """
 
@@ -161,9 +162,10 @@ class PermutedMNIST(SequentialMNIST):
 
 
 def bit_reversal(size: int) -> np.ndarray:
-    """Return 0 to ``size - 1`` in the order of their binary digits read backwards.
+    """Return the bit-reversal permutation of the numbers 0 to ``size - 1``.
 
-    If ``size`` is no power of two, the order is that of the next power without the numbers that are too large.
+    If ``size`` is not a power of two, take the permutation of the next power and leave out the numbers that are too
+    large.
     """
     digits = (size - 1).bit_length()
     numbers = np.arange(1 << digits)
@@ -174,14 +176,14 @@ def bit_reversal(size: int) -> np.ndarray:
 
 
 def names_of(part: str) -> tuple[str, ...]:
-    """Return the names that a file may have: as published, unpacked, and unpacked by programs that write a dot."""
+    """Return the possible names of a file: as published, unpacked, and unpacked with ``.idx`` instead of ``-idx``."""
     packed = ORIGINALS[part].name
     unpacked = packed.removesuffix(".gz")
     return packed, unpacked, unpacked.replace("-idx", ".idx")
 
 
 def find(place: Place) -> dict[str, Path]:
-    """Return the files that lie in the first folder that holds any of them, packed or not, by their part."""
+    """Return the files, packed or not, in the first folder that holds any of them; the keys are the parts."""
     for folder in FOLDERS if place.data else ():
         found = {}
         for part in ORIGINALS:
@@ -194,10 +196,10 @@ def find(place: Place) -> dict[str, Path]:
 
 
 def read(path: Path, part: str) -> np.ndarray:
-    """Return the array of an IDX file, packed or not, uint8.
+    """Return the uint8 array of an IDX file, packed or not.
 
     Raises:
-        DataError: it is not the published file.
+        DataError: the file is not the published one.
     """
     content = archives.content_of(path)
     packed = path.suffix == ".gz"
@@ -213,10 +215,11 @@ def read(path: Path, part: str) -> np.ndarray:
 def parsed(content: bytes) -> np.ndarray:
     """Return the array of the content of an IDX file of bytes.
 
-    It begins with two zero bytes, the type (8 for bytes), the number of axes, and four bytes for the length of each.
+    The content begins with two zero bytes, the type (8 for bytes), the number of axes, and the length of each axis in
+    four bytes.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: the content has another form.
     """
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"it begins with {content[:4]!r}")

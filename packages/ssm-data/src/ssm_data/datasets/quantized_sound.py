@@ -1,4 +1,4 @@
-"""Base of the data sets of sound that is predicted sample by sample: 8-bit samples, and a miniature of tones.
+"""Base of the data sets of sound that is predicted sample by sample, in 8-bit samples.
 
 Goel et al., "It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729, section 5).
 """
@@ -22,21 +22,21 @@ class QuantizedSound(Dataset):
     """Base of the data sets of quantised sound.
 
     Args:
-        quantization: ``mu-law`` or ``linear`` steps.
+        quantization: spacing of the 256 levels, ``mu-law`` or ``linear``.
     """
 
     variable_length: ClassVar[bool] = False
-    published: ClassVar[dict[str, int]] = dict.fromkeys(SPLITS, 0)  # only the folder tells
+    published: ClassVar[dict[str, int]] = dict.fromkeys(SPLITS, 0)  # 0: depends on the files of the folder
 
     quantization: audio.Quantization = "mu-law"
 
     @property
     @abstractmethod
     def _longest(self) -> int:
-        """Return the largest number of samples in an example."""
+        """Return the maximum number of samples of an example."""
 
     def expected(self) -> Spec:
-        """See :meth:`Dataset.expected`."""
+        """Return the expected spec; see :meth:`Dataset.expected`."""
         length = miniatures.SOUND if self.miniature else self._longest
         return Spec(
             tokens=True,

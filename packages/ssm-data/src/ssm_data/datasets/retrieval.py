@@ -1,7 +1,7 @@
-"""Retrieval of the Long Range Arena: do two papers cite each other? Character by character.
+"""Retrieval of the Long Range Arena: does a citation link two papers? Read character by character.
 
-Radev et al., "The ACL anthology network corpus" (2013); the task is that of Tay et al.,
-"Long Range Arena" (arXiv:2011.04006, section 2.2.3).
+The papers are from Radev et al., "The ACL anthology network corpus" (2013); the task is by Tay et al., "Long Range
+Arena" (arXiv:2011.04006, section 2.2.3).
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ FILES = {
 }
 FOLDERS = (*lra_release.folders("tsv_data"), "aan", "aan/tsv_data", ".")
 PAIRS = {"train": 147_086, "val": 18_090, "test": 17_437}
-SYMBOLS = 98  # vocabulary size at the default options, with the special symbols
+#: Vocabulary size with the default options, including the special symbols.
+SYMBOLS = 98
 
-COLUMNS = 5  # class, two names, two texts
+#: Number of columns: class, two names, two texts.
+COLUMNS = 5
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
+#: Class and both texts.
 Row = tuple[int, str, str]
 
 
@@ -44,7 +47,7 @@ class Retrieval(Dataset):
     """Pairs of papers as characters: unrelated (0) or linked by a citation (1).
 
     Args:
-        l_max: longest sequence, the end symbol included; longer ones are cut.
+        l_max: maximum length of a sequence, including the end symbol; longer sequences are cut.
     """
 
     name: ClassVar[str] = "retrieval"
@@ -104,7 +107,7 @@ class Retrieval(Dataset):
         symbols: list[str] = []
         sizes = {}
         for split in SPLITS:
-            number: dict[str, int] = {}  # papers recur in many pairs and are stored once
+            number: dict[str, int] = {}  # a paper occurs in many pairs and is stored once
             members, labels = [], []
             for label, *texts in splits[split]:
                 members.append([number.setdefault(text[: self.l_max - 1], len(number)) for text in texts])

@@ -1,7 +1,7 @@
 """SC09: the ten spoken digits of Speech Commands, predicted sample by sample.
 
-Donahue et al., "Adversarial Audio Synthesis" (arXiv:1802.04208); as in Goel et al., "It's Raw! Audio Generation with
-State-Space Models" (arXiv:2202.09729, section 5).
+The data set is by Donahue et al., "Adversarial Audio Synthesis" (arXiv:1802.04208), and is used as in Goel et al.,
+"It's Raw! Audio Generation with State-Space Models" (arXiv:2202.09729, section 5).
 """
 
 from __future__ import annotations

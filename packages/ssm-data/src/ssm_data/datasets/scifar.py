@@ -10,7 +10,7 @@ from ssm_data.datasets.cifar10 import CIFAR10
 
 @dataclass(frozen=True, kw_only=True)
 class SequentialCIFAR(CIFAR10):
-    """Colour images of ten classes as 1,024 pixels of three standardised channels."""
+    """Colour images of ten classes as sequences of 1,024 pixels with three standardised channels."""
 
     name: ClassVar[str] = "scifar"
     title: ClassVar[str] = "sCIFAR"

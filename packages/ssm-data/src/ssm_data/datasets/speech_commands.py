@@ -1,8 +1,8 @@
 """Speech Commands (sc35, sc10): one spoken word of one second, as samples or as cepstral coefficients.
 
-Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition" (arXiv:1804.03209), version
-0.02. SC10 is the task of Romero et al., "CKConv" (arXiv:2102.02611, section 5); SC35 that of Gu et al.,
-"On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
+The clips are version 0.02 of Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition"
+(arXiv:1804.03209). SC10 is the task of Romero et al., "CKConv" (arXiv:2102.02611, section 5). SC35 is the task of Gu et
+al., "On the Parameterization and Initialization of Diagonal State Space Models" (arXiv:2206.11893).
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 PUBLISHED35 = {"train": 84_843, "val": 9_981, "test": 11_005}
 PUBLISHED10 = 34_975
+#: Sampling rate in Hz, and maximum number of samples of a clip.
 RATE = LENGTH = 16_000
+#: Number of cepstral coefficients of a frame.
 COEFFICIENTS = 20
+#: Number that is added to the standard deviation.
 EPSILON = 1e-5
 SPLIT_SEED = 0
+#: Number of clips that are processed at once.
 BLOCK = 256
 HOW_TO = (
     f"Get {ORIGINAL.url} ({ORIGINAL.size:,} bytes) and name the folder that holds the archive, "
@@ -52,7 +56,7 @@ HOW_TO = (
 
 
 class Clips(NamedTuple):
-    """The clips of a source, in the order of their names: classes, lengths, and rows of the official val and test."""
+    """The clips of a source, sorted by name: classes, lengths, and rows of the official val and test splits."""
 
     source: Path
     labels: np.ndarray
@@ -62,11 +66,12 @@ class Clips(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _SpeechCommands(Dataset):
-    """Base of both data sets: sources, features, standardisation by the train split.
+    """Base of both data sets: sources, features, and standardisation by the train split.
 
     Args:
-        mfcc: 161 frames of 20 cepstral coefficients, each standardised, instead of 16,000 samples.
-        dropped: percent of the samples that are lost, in [0, 100): they read 0, and a last channel tells them.
+        mfcc: use 161 frames of 20 cepstral coefficients, each standardised, instead of 16,000 samples.
+        dropped: percentage of samples to drop, in [0, 100). Dropped samples are 0, and an additional last channel marks
+            the remaining samples.
     """
 
     words: ClassVar[tuple[str, ...]]
@@ -171,14 +176,14 @@ class _SpeechCommands(Dataset):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechCommands35(_SpeechCommands):
-    """All 35 words and 105,829 clips in the official splits; shorter clips end in silence."""
+    """All 35 words and 105,829 clips in the official splits; shorter clips are padded with zeros at the end."""
 
     name: ClassVar[str] = "sc35"
     title: ClassVar[str] = "SC35"
     words: ClassVar[tuple[str, ...]] = WORDS
     published: ClassVar[dict[str, int]] = PUBLISHED35
-    # The published numbers were obtained on samples divided by 2^15 twice; beside the tiny standard deviation
-    # of such samples the 1e-5 that is added to it counts, and the inputs come out smaller.
+    # The published results were obtained on samples that were divided by 2^15 twice. The standard deviation of such
+    # samples is so small that adding EPSILON to it changes the result: the standardised inputs become smaller.
     full_scale: ClassVar[int] = 2**30
 
     def _split(self, clips: Clips) -> dict[str, np.ndarray]:
@@ -191,7 +196,7 @@ class SpeechCommands35(_SpeechCommands):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechCommands10(_SpeechCommands):
-    """Ten command words: the 34,975 clips of a whole second, cut by class into 70, 15 and 15 percent."""
+    """Ten command words: all 34,975 clips of a whole second; the splits have 70, 15 and 15 percent of each class."""
 
     name: ClassVar[str] = "sc10"
     title: ClassVar[str] = "SC10"
@@ -210,7 +215,7 @@ class SpeechCommands10(_SpeechCommands):
 
 
 def frames(length: int) -> int:
-    """Return the number of frames of cepstral coefficients of so many samples."""
+    """Return the number of frames of cepstral coefficients of ``length`` samples."""
     return length // 100 + 1
 
 
@@ -251,14 +256,14 @@ def obtain(place: Place, progress: bool) -> Path:
 
 
 def originals(place: Place, found: Path | None, words: tuple[str, ...]) -> list[Path]:
-    """Return the files that are read: of the folder or archive that was found, or of the archive that is downloaded."""
+    """Return the files to read: files of the folder ``found``, or the archive that was found or will be downloaded."""
     if found is None or found.is_file():
         return [found or place.cache / ORIGINAL.name]
     return [found / name for name in (*words, *LISTS.values())]
 
 
 def names_of(source: Path, words: tuple[str, ...]) -> list[str]:
-    """Return ``word/file.wav`` of the words' clips in a folder or an archive, sorted."""
+    """Return the sorted names of the words' clips in a folder or an archive, in the form ``word/file.wav``."""
     if source.is_dir():
         return sorted(f"{word}/{path.name}" for word in words for path in archives.files(source / word, "*.wav"))
     names = (_short(name) for name in archives.archive_names(source, "*.wav"))
@@ -278,12 +283,12 @@ def files_of(source: Path, words: tuple[str, ...]) -> Iterator[tuple[str, bytes]
 
 
 def _short(name: str) -> str:
-    """Return the last two parts of a clip's path, or the last one of a list's."""
+    """Return the last two parts of the path of a clip, or the last part of the path of a list."""
     return "/".join(name.split("/")[-2:] if name.endswith(".wav") else name.split("/")[-1:])
 
 
 def listed(content: bytes, name: str, source: Path) -> list[str]:
-    """Return the clips of an official list, ``word/file.wav`` each.
+    """Return the clips of an official list, in the form ``word/file.wav``.
 
     Raises:
         DataError: a line has another form.
@@ -300,7 +305,7 @@ def samples_of(content: bytes, name: str) -> np.ndarray:
     """Return the samples of a clip, (L,) int16.
 
     Raises:
-        DataError: it is broken, or no clip of the release.
+        DataError: the clip is broken, or longer than any clip of the release.
     """
     samples = audio.decode(content, name, RATE)
     if len(samples) > LENGTH:
@@ -322,7 +327,7 @@ def check_sizes(splits: Mapping[str, Sized], published: dict[str, int], source: 
     """Check that the splits have their published sizes.
 
     Raises:
-        DataError: a size is another.
+        DataError: a size differs.
     """
     sizes = {split: len(members) for split, members in splits.items()}
     if sizes != published:

@@ -1,8 +1,7 @@
-"""Tasks of memory (copying, adding, delay, reconstruct), generated when they are read.
+"""Memory tasks (copying, adding, delay, reconstruct); their examples are generated when they are read.
 
-Copying and adding are those of Arjovsky et al., "Unitary Evolution Recurrent Neural Networks"
-(arXiv:1511.06464, section 4); delay and reconstruction those of Gu et al., "How to Train Your HiPPO"
-(arXiv:2206.12037, section 4).
+Copying and adding are by Arjovsky et al., "Unitary Evolution Recurrent Neural Networks" (arXiv:1511.06464, section 4).
+Delay and reconstruction are by Gu et al., "How to Train Your HiPPO" (arXiv:2206.12037, section 4).
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from ssm_data.contract import SPLITS, Dataset, Place, Preparation, Prepared, Spe
 from ssm_data.options import MOST_STEPS, Length, Range, Seed, TextLength
 from ssm_data.splits import EndlessSynthetic, Synthetic
 
+#: Input and target.
 Example = tuple[np.ndarray, np.ndarray]
+#: Root mean square of the noise.
 RMS = 0.5
 MINIATURE = {"train": 2_000, "val": 400, "test": 400}
 
@@ -34,7 +35,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Task(Dataset):
-    """Base of the tasks: an example is a function of (seed, split, number).
+    """Base of the tasks: an example is a function of (seed, split, index).
 
     Args:
         seed: seed of the examples.
@@ -58,7 +59,7 @@ class _Task(Dataset):
         }
 
     def _write(self, writer: cache.Writer, progress: bool) -> None:
-        """Store the first example of each split; its checksum tells whether two machines generate the same."""
+        """Store the first example of each split; its checksum shows whether two machines generate the same data."""
         for split, examples in self._splits().items():
             for name, values in zip(("input", "target"), examples[0], strict=True):
                 writer.array(f"{split}_{name}", values)
@@ -82,7 +83,7 @@ class _Task(Dataset):
         return Prepared(replace(spec, fingerprint=cache.digest([entry.fingerprint, spec.sizes])), self._splits())
 
     def _at_most(self, miniature: int, steps: int) -> int:
-        """Return a number of steps, or the smaller one of a miniature."""
+        """Return ``steps``; for a miniature, at most ``miniature`` steps."""
         return min(steps, miniature) if self.miniature else steps
 
     @abstractmethod
@@ -96,20 +97,20 @@ class _Task(Dataset):
     @property
     @abstractmethod
     def chance(self) -> float:
-        """Return the expected metric of the best constant guess."""
+        """Return the expected metric of the best constant prediction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copying(_Task):
     """Tokens, then blanks, then as many markers as tokens; at the markers a model repeats the tokens in order.
 
-    Tokens are 1 to ``vocabulary - 2``, 0 is the blank, ``vocabulary - 1`` the marker. Every epoch of training
-    brings new examples.
+    The blank is 0, tokens are 1 to ``vocabulary - 2``, and the marker is ``vocabulary - 1``. Every epoch of training
+    has new examples.
 
     Args:
-        memory: tokens to be remembered.
-        blanks: length of the pause.
-        vocabulary: number of symbols.
+        memory: number of tokens to remember.
+        blanks: number of blanks.
+        vocabulary: number of symbols, including the blank and the marker.
     """
 
     name: ClassVar[str] = "copying"
@@ -146,7 +147,7 @@ class Adding(_Task):
     """Numbers in [0, 1]; one number in each half is marked, and a model predicts the sum of both.
 
     Args:
-        l_max: length.
+        l_max: number of steps.
     """
 
     name: ClassVar[str] = "adding"
@@ -169,7 +170,7 @@ class Adding(_Task):
 
     @property
     def chance(self) -> float:
-        return 1 / 6  # variance of a sum of two uniform numbers
+        return 1 / 6  # variance of the sum of two uniform numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +178,9 @@ class _Noise(_Task):
     """Base of the tasks on band-limited white noise.
 
     Args:
-        l_max: length, in steps.
-        step: in seconds.
-        cutoff: highest frequency, in Hertz.
+        l_max: number of steps.
+        step: duration of a step, in seconds.
+        cutoff: highest frequency of the noise, in Hertz.
     """
 
     sizes: ClassVar[dict[str, int]] = {"train": 16_384, "val": 1_024, "test": 1_024}
@@ -206,10 +207,10 @@ class _Noise(_Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Delay(_Noise):
-    """Noise; a model predicts the same noise ``lag`` steps later, and zeros before.
+    """Noise; a model predicts the same noise delayed by ``lag`` steps, and zeros during the first ``lag`` steps.
 
     Args:
-        lag: in steps.
+        lag: delay, in steps.
     """
 
     name: ClassVar[str] = "delay"
@@ -244,10 +245,10 @@ class Delay(_Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct(_Noise):
-    """Noise; at its end a model predicts its last ``memory`` steps at once.
+    """Noise; at its end a model predicts its last ``memory`` steps in one output.
 
     Args:
-        memory: in steps.
+        memory: number of steps to predict.
     """
 
     name: ClassVar[str] = "reconstruct"
@@ -275,10 +276,10 @@ class Reconstruct(_Noise):
 
 
 def highest_frequency(length: int, step: float, cutoff: float) -> int:
-    """Return the number of the highest frequency of ``length`` steps that a cutoff lets through.
+    """Return the index of the highest frequency of the Fourier transform of ``length`` steps up to ``cutoff``.
 
     Raises:
-        ValueError: no frequency is below the cutoff, or it is beyond half of the sampling rate.
+        ValueError: no frequency is below the cutoff, or the cutoff is above half of the sampling rate.
     """
     highest = int(cutoff * step * length)
     if not 1 <= highest <= length // 2:
@@ -290,12 +291,12 @@ def highest_frequency(length: int, step: float, cutoff: float) -> int:
 
 
 def white_noise(rng: np.random.Generator, length: int, step: float, cutoff: float) -> np.ndarray:
-    """Draw periodic Gaussian noise without frequencies above ``cutoff``, root mean square 0.5: (length,) float32.
+    """Draw periodic Gaussian noise (length,) float32 without frequencies above ``cutoff``; its root mean square is 0.5.
 
-    It begins at the value that is nearest to zero.
+    The period is rolled so that the noise begins at the value that is nearest to zero.
 
     Raises:
-        ValueError: no frequency is below the cutoff, or it is beyond half of the sampling rate.
+        ValueError: no frequency is below the cutoff, or the cutoff is above half of the sampling rate.
     """
     highest = highest_frequency(length, step, cutoff)
     spectrum = np.zeros(length // 2 + 1, dtype=np.complex128)

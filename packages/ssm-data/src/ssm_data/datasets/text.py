@@ -1,7 +1,7 @@
-"""Text of the Long Range Arena: sentiment of film reviews, character by character.
+"""Text of the Long Range Arena: classify the sentiment of film reviews, read character by character.
 
-Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011), the 50,000 labelled reviews;
-the task is that of Tay et al., "Long Range Arena" (arXiv:2011.04006, section 2.2.2).
+The 50,000 labelled reviews are by Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011); the task is
+by Tay et al., "Long Range Arena" (arXiv:2011.04006, section 2.2.2).
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ ORIGINAL = downloads.Published(
 HUB = "stanfordnlp/imdb"
 CLASSES = ("neg", "pos")
 PARTS = [(split, label) for split in ("train", "test") for label in CLASSES]
-# SHA-256 over class, UTF-8 text and a zero byte of each review of a split, sorted.
+#: SHA-256 of all reviews of a split, sorted; each review is its class, its UTF-8 text and a zero byte.
 PUBLISHED = {
     "train": "a4f2bd19f5900f9787c9931c0e2761ac36fe9575fe06eed2669973392baab239",
     "test": "0d355db8049f382b9938738287aabc0f8f78ccc492c42df1fd895af483ad2b7b",
 }
 REVIEWS = 50_000
-SYMBOLS = 134  # 131 characters and the three special symbols, at the default options
+#: Vocabulary size with the default options: 131 characters and three special symbols.
+SYMBOLS = 134
+#: Share of the train reviews that becomes the validation split.
 HELD_OUT = 0.1
 SPLIT_SEED = 42
 HOW_TO = (
@@ -44,6 +46,7 @@ HOW_TO = (
     "or aclImdb unpacked from it, with --data."
 )
 
+#: Class and text of each review.
 Reviews = list[tuple[int, str]]
 
 
@@ -52,11 +55,11 @@ class Text(Dataset):
     """Reviews as characters, negative (0) or positive (1).
 
     Args:
-        l_max: longest sequence, the end symbol included; longer ones are cut.
-        min_freq: characters that are rarer in the train reviews become unknown.
-        validation: the release has no validation split. ``held-out`` takes a seeded tenth of the train
-            reviews; ``test`` validates on the test reviews and trains on all others, as the published
-            numbers were obtained. The vocabulary is that of all train reviews in both cases.
+        l_max: maximum length of a sequence, including the end symbol; longer sequences are cut.
+        min_freq: characters that occur less often in the train reviews become the unknown symbol.
+        validation: the release has no validation split. ``held-out`` validates on a seeded tenth of the train reviews.
+            ``test`` validates on the test reviews and trains on all train reviews, as in the published results. In both
+            cases the vocabulary is built from all train reviews.
     """
 
     name: ClassVar[str] = "text"
@@ -146,10 +149,10 @@ def find(place: Place) -> Path | None:
 
 
 def read(source: Path, progress: bool) -> dict[str, Reviews]:
-    """Return the reviews of a folder or an archive, split by split.
+    """Return the reviews of a folder or an archive, by split.
 
     Raises:
-        DataError: the archive is broken, or a review is no text.
+        DataError: the archive is broken, or a review is not UTF-8 text.
     """
     files = _files(source)
     reviews: dict[str, Reviews] = {"train": [], "test": []}
@@ -173,7 +176,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_hub() -> dict[str, Reviews]:
-    """Return the reviews from the hub, split by split."""
+    """Return the reviews from the hub, by split."""
     splits = {split: downloads.hub(HUB, split, ("label", "text")) for split in ("train", "test")}
     return {split: list(zip(rows["label"], rows["text"], strict=True)) for split, rows in splits.items()}
 
@@ -182,7 +185,7 @@ def verified(reviews: dict[str, Reviews], source: str) -> dict[str, Reviews]:
     """Check that reviews are the published ones, and return them sorted by class and text.
 
     Raises:
-        DataError: they are not.
+        DataError: the reviews differ from the published ones.
     """
     for split, rows in reviews.items():
         encoded = sorted((label, text.encode()) for label, text in rows)

@@ -1,4 +1,4 @@
-"""WikiText-103 and WikiText-2, word by word.
+"""WikiText-103 and WikiText-2, predicted word by word.
 
 Merity et al., "Pointer Sentinel Mixture Models" (arXiv:1609.07843, section 4).
 """
@@ -24,12 +24,13 @@ HUB = "Salesforce/wikitext"
 ORIGINALS = "https://wikitext.smerity.com/"
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 STEMS = {"train": "train", "val": "valid", "test": "test"}
-NAMINGS = ("wiki.{}.tokens", "{}.txt")  # that of the release, and that of the scripts of Transformer-XL
+#: Names of the files in the release, and in the scripts of Transformer-XL.
+NAMINGS = ("wiki.{}.tokens", "{}.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WikiText103(Corpus):
-    """Articles of Wikipedia: 103 million words, a vocabulary of 267,735 with the end of a line."""
+    """Articles of Wikipedia: 103 million words, and a vocabulary of 267,735 words, including the end of a line."""
 
     name: ClassVar[str] = "wikitext-103"
     title: ClassVar[str] = "WikiText-103"
@@ -99,7 +100,7 @@ class WikiText103(Corpus):
 
 @dataclass(frozen=True, kw_only=True)
 class WikiText2(WikiText103):
-    """The same kind of text, two million words and a vocabulary of 33,278."""
+    """Articles of Wikipedia: two million words, and a vocabulary of 33,278 words, including the end of a line."""
 
     name: ClassVar[str] = "wikitext-2"
     title: ClassVar[str] = "WikiText-2"
@@ -111,7 +112,7 @@ class WikiText2(WikiText103):
 
 
 def read(source: Path) -> dict[str, bytes]:
-    """Return the texts of a folder or an archive, split by split.
+    """Return the texts of a folder or an archive, by split.
 
     Raises:
         DataError: the archive is broken.
@@ -123,10 +124,10 @@ def read(source: Path) -> dict[str, bytes]:
 
 
 def read_hub(configuration: str) -> dict[str, bytes]:
-    """Return the texts from the hub; its rows are their lines.
+    """Return the texts from the hub, by split; a row of the hub is a line of a text.
 
     Raises:
-        DataError: it cannot be reached.
+        DataError: the hub cannot be reached.
     """
     contents = {}
     for split, name in HUB_SPLITS.items():
@@ -136,7 +137,7 @@ def read_hub(configuration: str) -> dict[str, bytes]:
 
 
 def lines(content: bytes, name: str) -> list[str]:
-    """Return the lines of a text; only a line feed ends one.
+    """Return the lines of a text; only a line feed ends a line.
 
     Raises:
         DataError: the text is not UTF-8.
@@ -153,7 +154,7 @@ def lines(content: bytes, name: str) -> list[str]:
 
 
 def encoded(texts: Mapping[str, Iterable[str]], progress: bool) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return the vocabulary of the train text, and every split encoded by it.
+    """Return the vocabulary of the train text, and each split encoded with it.
 
     Raises:
         KeyError: a split has a word that the train text lacks.
