@@ -163,8 +163,8 @@ def build(folder: Path, key: dict[str, Any], write: Callable[[Writer], None]) ->
             return entry
     except OSError as error:
         raise DataError(
-            f"The data cannot be prepared in {folder.parent}: {error}; if the disk is full or you may not "
-            "write there, free space or choose another cache folder with SSM_DATA_CACHE."
+            f"The data cannot be prepared in {folder.parent}: {error}; if the disk is full or the folder is "
+            "not writable, free space or choose another cache folder with SSM_DATA_CACHE."
         ) from error
 
 

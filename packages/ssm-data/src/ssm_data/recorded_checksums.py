@@ -15,7 +15,7 @@ NAME = f"originals{CHECKSUMS}"
 
 
 def record(folder: Path, originals: Iterable[Path], progress: bool) -> None:
-    """Write the checksums of the originals to the entry that is being built; of a folder, take all files in it."""
+    """Write the checksums of the originals, including all files of folders, to the entry that is being built."""
     files = [file for path in originals for file in _files(path)]
     if not files:
         return
