@@ -318,7 +318,7 @@ def build(cls: Any, values: Any, prefix: str, kind: str = "recipe key") -> Any:
             # The dataclass itself raised this error; its message is a whole sentence.
             raise UserError(str(first["ctx"]["error"])) from error
         key = prefix + ".".join(map(str, first["loc"][:1])) if first["loc"] else prefix.rstrip(".")
-        if first["type"] == "missing":
+        if first["type"] == "missing" and len(first["loc"]) == 1:
             raise UserError(f"{key} is missing; it has no default.") from error
         raise UserError(f"{key}={first['input']!r} is not valid: {first['msg'].rstrip('.')}.") from error
 

@@ -139,7 +139,8 @@ def _declared(size: int, found: int) -> str | None:
 def _riff(content: bytes) -> str | None:
     """Compare the declared size of the data chunk of a WAV file with its real size; RF64 declares it in chunk ds64."""
     order = "big" if content[:4] == b"RIFX" else "little"
-    long_size, missing, seen = None, "truncated: it has no samples", set()
+    missing: str | None = "truncated: it has no samples"
+    long_size, seen = None, set()
     at = 12
     while at + 8 <= len(content):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], order)  # type: ignore[arg-type]
