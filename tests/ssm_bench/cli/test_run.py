@@ -368,3 +368,20 @@ def test_limits_of_a_split_are_those_that_the_table_shows(work: Path) -> None:
     assert run("s4d") == 0
     assert read_record(work)["data_sizes"] == {"train": 96, "val": 32, "test": 32}
     assert SIZES in read_record(work)["overrides"]
+
+
+def test_a_finished_run_says_what_it_removes_and_whether_other_code_made_it(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["lra", "--model", "s4d", *TINY]
+    assert main(command) == 0
+    [file] = work.rglob("record.json")
+    (file.parent / "last.ckpt").write_bytes(b"left")
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"code": "0123456789" * 4}))
+    capsys.readouterr()
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "(done before, with code 01234567; the code here is " in said
+    assert "removed last.ckpt, which a finished run does not need)" in said
+    assert not (file.parent / "last.ckpt").exists()

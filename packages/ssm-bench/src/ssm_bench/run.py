@@ -86,8 +86,8 @@ def run_cell(
                 record = _run(cell, prepared, folder, console, command, say)
                 if distributed.is_rank_zero():
                     record.write(folder)
-                    for name in (run_folder.LAST, run_folder.PREVIOUS, run_folder.ERROR):
-                        (folder / name).unlink(missing_ok=True)
+                    run_folder.remove_training_states(folder)
+                    (folder / run_folder.ERROR).unlink(missing_ok=True)
     return record
 
 

@@ -95,6 +95,14 @@ def reason_of_divergence(folder: Path) -> str:
     return content.get("reason", "") if content.get("outcome") == "diverged" else ""
 
 
+def remove_training_states(folder: Path) -> list[str]:
+    """Delete the training states of a finished run, and return the names of those that were there."""
+    left = [name for name in (LAST, PREVIOUS) if (folder / name).is_file()]
+    for name in left:
+        (folder / name).unlink(missing_ok=True)
+    return left
+
+
 def is_unfinished(folder: Path) -> bool:
     """Return whether the run was started and can be resumed."""
     return not is_done(folder) and any((folder / name).is_file() for name in (LAST, PREVIOUS))

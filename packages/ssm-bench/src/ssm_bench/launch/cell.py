@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +15,9 @@ from ssm_bench.errors import BusyError, RunError
 from ssm_bench.files import write_atomically
 from ssm_bench.metrics import METRICS
 from ssm_bench.plan import Cell
+from ssm_bench.provenance import code_version
 from ssm_bench.record import Record, RecordError, finished_record
-from ssm_bench.run_folder import ERROR
+from ssm_bench.run_folder import ERROR, remove_training_states
 from ssm_bench.status import sentence
 
 
@@ -49,7 +51,7 @@ def read_outcome(cell: Cell, out: Path) -> Outcome | None:
         record = finished_record(cell.folder(out))
     except RecordError as error:
         return Outcome(cell, None, str(error))
-    return None if record is None else Outcome(cell, record, "done before")
+    return None if record is None else Outcome(cell, record, _done_before(record, cell.folder(out)))
 
 
 def carry_out(
@@ -85,3 +87,23 @@ def carry_out(
         log = folder / ERROR
         write_atomically(log, traceback.format_exc())
         return Outcome(cell, None, f"{sentence(error)} (see {log})")
+
+
+def _done_before(record: Record, folder: Path) -> str:
+    """Say that the run was done before, whether other code did it, and which checkpoints are left and removed now."""
+    note, today = "done before", _code_of_today()
+    if record.code != today:
+        note += f", with code {_short(record.code)}; the code here is {_short(today)}"
+    left = remove_training_states(folder)
+    return f"{note}; removed {' and '.join(left)}, which a finished run does not need" if left else note
+
+
+@cache
+def _code_of_today() -> str:
+    return code_version()
+
+
+def _short(code: str) -> str:
+    """Shorten the hash of a commit."""
+    commit, dirty, _ = code.partition("-dirty")
+    return commit[:8] + dirty if len(commit) == 40 else code
