@@ -102,7 +102,7 @@ def slurm(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise UserError(f"SLURM does not answer: {command[0]} took over two minutes; try again later.") from None
     except subprocess.CalledProcessError as error:
-        raise UserError(f"{command[0]} failed: {' '.join(error.stderr.split())}") from None
+        raise UserError(f"SLURM refuses {command[0]}: {' '.join(error.stderr.split())}") from None
     return done.stdout
 
 
