@@ -269,7 +269,9 @@ def _dataset(options: Mapping[str, Any]) -> Dataset:
     dataset = build(DATASETS[name], given, "data.")
     for key, value in given.items():
         if not _is_kept(value, getattr(dataset, key)):
-            raise UserError(f"data.{key}={value!r} is not valid: its type is wrong.")
+            raise UserError(
+                f"data.{key}={value!r} is not valid: its type is wrong; options that count take whole numbers."
+            )
     return dataset
 
 
